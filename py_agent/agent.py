@@ -1,0 +1,421 @@
+"""The agent: wires everything together; nothing else knows everything."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .clock import Clock, SystemClock
+from .context import Handler
+from .errors import AgentError, ConfigError
+from .events import MAX_DATA
+from .filters import Match
+from .registry import Registry, Where, make_job, make_listener
+from .retry import RetryPolicy, Seconds, seconds
+from .signals import Doorbell, stop_signals
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .scheduler import Schedule
+    from .store.event_store import EventStore
+
+log = logging.getLogger("py_agent")
+
+GRACE_SECONDS = 10.0  # how long running work may take to end after a stop
+
+_noted: list[Agent] | None = None
+
+
+class Agent:
+    """An automation agent; making one touches no file, thread or lock.
+
+    Args:
+        db: the store's path, or ":memory:" for a private one that is removed at the
+            end. If not given: agent.toml's, `PY_AGENT_DB_PATH`, else `agent.sqlite`.
+        durability: "full" (the default) survives a power cut; "fast" may lose the last
+            moments before one.
+        grace: seconds or timedelta that running work may take to end after a stop.
+        max_data: bytes of JSON that one event may hold.
+        config: the agent.toml to read for `[agent]`; the usual places if not given.
+        clock: tells the time; tests pass a fake one.
+    """
+
+    def __init__(
+        self,
+        db: str | os.PathLike[str] | None = None,
+        *,
+        durability: str | None = None,
+        grace: Seconds | None = None,
+        max_data: int = MAX_DATA,
+        config: str | os.PathLike[str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if durability not in (None, "full", "fast"):
+            raise ConfigError(f'durability is "full" or "fast", not {durability!r}')
+        self._db = db
+        self._durability = durability
+        self._grace = None if grace is None else seconds(grace, "grace")
+        self._max_data = max_data
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._registry = Registry()
+        self._store: EventStore | None = None
+        self._engine: Engine | None = None
+        self._private: str | None = None
+        self._doorbell = Doorbell()
+        self._engine_grace = GRACE_SECONDS
+        self._park = True
+        self.handler = Handler(self._opened)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The fluent API: `agent.schedule.every(10).minutes.do(job)`."""
+        from .scheduler import Schedule
+
+        return Schedule(self._registry)
+
+    @property
+    def registry(self) -> Registry:
+        """The jobs and listeners of this agent."""
+        return self._registry
+
+    @property
+    def running(self) -> bool:
+        """Whether the agent has been started and not stopped."""
+        return self._engine is not None
+
+    # Registration
+
+    def add_listener(
+        self,
+        function: Callable[..., Any],
+        match: Match | None = None,
+        *,
+        name: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: Seconds | None = None,
+        concurrency: int | None = None,
+        ordered_by: str | tuple[str, ...] | None = None,
+        where: Where | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Register a listener.
+
+        Args:
+            function: called by name with `event` and `handler`.
+            match: the filter; a function decorated with `listen_for` has its own.
+            name: see `listen_for`, for this and the other options; what is given here
+                wins over the decorator.
+            retry: see `listen_for`.
+            timeout: see `listen_for`.
+            concurrency: see `listen_for`.
+            ordered_by: see `listen_for`.
+            where: see `listen_for`.
+            arguments: further named arguments for the function.
+
+        Raises:
+            RegistrationError: no filter, no usable name, or arguments that do not fit.
+            FilterError: the filter is wrong.
+        """
+        listener = make_listener(
+            function, match, arguments, name=name, retry=retry, timeout=timeout,
+            concurrency=concurrency, ordered_by=ordered_by, where=where,
+        )  # fmt: skip
+        self._registry.add_listener(listener)
+        with self._lock:
+            if self._store is not None:
+                self._store.subscriptions.ensure([listener])
+            if self._engine is not None:
+                self._engine.dispatcher.add([listener])
+
+    def add_job(
+        self,
+        function: Callable[..., Any],
+        *,
+        every: str | Seconds | None = None,
+        at: str | None = None,
+        name: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Register a job.
+
+        Args:
+            function: called by name with `handler`.
+            every: an interval, `"10 minutes"`, seconds or a timedelta; such a job also
+                runs once when the agent starts.
+            at: a local time of day, `"02:30"`.
+            name: the job's stable name; `module.qualname` if not given.
+            arguments: further named arguments for the function.
+
+        Raises:
+            RegistrationError: no schedule or two, no usable name, or arguments that do
+                not fit.
+        """
+        from .timing import parse_rule
+
+        rule = parse_rule(every, at)
+        job = make_job(function, name, (), arguments, str(rule))
+        self.schedule.plan(job, rule, at_start=every is not None)
+
+    # Running
+
+    def start(self) -> None:
+        """Begin to run jobs and to deliver, on threads of their own.
+
+        Raises:
+            StoreLockedError: another agent runs on the store.
+            StoreError: the store cannot be used.
+            ConfigError: agent.toml or the environment is wrong.
+            AgentError: the agent has been started, or its file is being imported.
+        """
+        if _noted is not None:
+            raise AgentError("start() cannot be called while a command imports this file")
+        self._doorbell.arm()
+        self._start(scheduling=True)
+
+    def drain(self, timeout: Seconds | None = None) -> bool:
+        """Deliver until nothing is available or running and all results are stored.
+
+        An agent that has not been started takes the lock for that time, and runs no
+        job. What is due later, paused, parked or stuck is not waited for.
+
+        Args:
+            timeout: seconds or timedelta to wait at most; None for as long as it takes.
+
+        Returns:
+            Whether it came to that in time.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        deadline = None if limit is None else time.monotonic() + limit
+        with self._lock:
+            borrowed = self._engine is None
+            engine = self._engine or self._start(scheduling=False)
+        try:
+            return engine.dispatcher.drain(deadline)
+        finally:
+            if borrowed:
+                self._stop_engine(close=False)
+
+    def stop(self) -> None:
+        """Finish or hand back all work within the grace time; safe to call twice."""
+        self._doorbell.ring()
+        self._stop_engine(close=True)
+        self._close()
+
+    def go(self) -> None:
+        """Start, and run until stopped by SIGTERM, Ctrl-C or `stop()`.
+
+        On the main thread, SIGTERM and the first Ctrl-C end the agent within the grace
+        time, a second Ctrl-C at once. While a command imports the file that calls this,
+        the agent is only noted, and the command runs it.
+
+        Raises:
+            SystemExit: the agent could not start; one line has been logged, and the
+                code is 2 for wrong use, 3 for a store that was refused.
+        """
+        if _noted is not None:
+            _noted.append(self)
+            return
+        log_to_stderr()
+        log.info("Starting agent")
+        try:
+            self._run(scheduling=True)
+        except AgentError as error:
+            for line in str(error).splitlines():
+                log.error("%s", line)
+            raise SystemExit(error.exit_code) from None
+
+    def run_once(self) -> bool:
+        """Run every job once now and deliver until nothing more is due.
+
+        Returns:
+            Whether no job and no attempt failed.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+
+        def work(engine: Engine) -> None:
+            engine.scheduler.run_all()
+            engine.dispatcher.drain(None)
+
+        return self._run(scheduling=False, work=work) == 0
+
+    def override(
+        self,
+        db: str | os.PathLike[str] | None = None,
+        config: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Set what a command line says; it wins over the code."""
+        self._db = db or self._db
+        self._config = config or self._config
+
+    # The store
+
+    def store_path(self) -> Path:
+        """Return the real path of this agent's store, which need not exist yet.
+
+        Raises:
+            ConfigError: agent.toml or the environment is wrong.
+        """
+        from .settings import DEFAULT_STORE, read_config
+
+        db = self._db
+        if db is None:
+            db = read_config(self._config, whole=False).store or DEFAULT_STORE
+        if str(db) == ":memory:":
+            return self._private_path()
+        return Path(os.path.realpath(os.path.expanduser(db)))
+
+    def _opened(self) -> EventStore:
+        """Return the open store; the first publish opens or makes it."""
+        store = self._store
+        if store is not None and store.pid == os.getpid():
+            return store
+        with self._lock:
+            if self._store is None or self._store.pid != os.getpid():
+                self._store = self._open()
+            return self._store
+
+    def _open(self) -> EventStore:
+        from .store import schema
+        from .store.event_store import EventStore
+        from .store.wakeup import wake
+
+        path = self.store_path()
+        schema.ensure(path)
+        store = EventStore.open(path, self._clock, self._chosen_durability(), self._max_data)
+        store.subscriptions.ensure(self._registry.listeners)
+        # Without the lock, some other process may have to be told.
+        store.committed = lambda done: wake(path)
+        return store
+
+    def _chosen_durability(self) -> Any:
+        from .settings import read_config
+
+        if self._durability is not None:
+            return self._durability
+        return read_config(self._config, whole=False).engine.durability or "full"
+
+    def _chosen_grace(self) -> float:
+        from .settings import read_config
+
+        if self._grace is not None:
+            return self._grace
+        found = read_config(self._config, whole=False).engine.grace
+        return GRACE_SECONDS if found is None else found
+
+    def _private_path(self) -> Path:
+        if self._private is None:
+            self._private = tempfile.mkdtemp(prefix="py_agent-")
+            atexit.register(self._remove_private)
+        return Path(os.path.realpath(self._private)) / "memory.sqlite"
+
+    def _remove_private(self) -> None:
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+            self._private = None
+            atexit.unregister(self._remove_private)
+
+    # The engine
+
+    def _run(self, scheduling: bool, work: Callable[[Engine], None] | None = None) -> int:
+        """Run until the doorbell rings; return how many runs and attempts failed.
+
+        Args:
+            scheduling: whether jobs run when they are due.
+            work: done meanwhile on a thread of its own, which rings when it ends.
+        """
+        self._doorbell.arm()
+        with stop_signals(self._doorbell, self._abort):
+            engine = self._start(scheduling)
+            errors: list[AgentError] = []
+
+            def work_and_ring(work: Callable[[Engine], None]) -> None:
+                try:
+                    work(engine)
+                except AgentError as error:
+                    errors.append(error)
+                finally:
+                    self._doorbell.ring()
+
+            try:
+                if work is not None:
+                    threading.Thread(target=work_and_ring, args=(work,), daemon=True).start()
+                self._doorbell.wait()
+                log.info("Stopping agent")
+            finally:
+                self.stop()
+                self._doorbell.disarm()
+        for error in (engine.fatal, *errors):
+            if error is not None:
+                raise error
+        return engine.failures
+
+    def _start(self, scheduling: bool) -> Engine:
+        from .engine import Engine
+
+        with self._lock:
+            if self._engine is not None:
+                raise AgentError("the agent has been started already")
+            path = self.store_path()
+            log.info("The store is %s", path)
+            self._engine_grace = self._chosen_grace()
+            self._engine = engine = Engine(
+                path, self._opened, self._clock, self._registry, self.schedule,
+                self._doorbell, self._park,
+            )  # fmt: skip
+            engine.start(scheduling)
+            return engine
+
+    def _stop_engine(self, close: bool) -> None:
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop(self._engine_grace, self._close if close else lambda: None)
+
+    def _close(self) -> None:
+        with self._lock:
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()
+        self._remove_private()
+
+    def _abort(self) -> None:
+        if self._engine is not None:
+            self._engine.abort()
+
+
+@contextmanager
+def noting() -> Iterator[list[Agent]]:
+    """Collect the agents whose `go()` is called, instead of running them."""
+    global _noted
+    before, _noted = _noted, []
+    try:
+        yield _noted
+    finally:
+        _noted = before
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Add a stderr handler to the root logger if it has none."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root.addHandler(handler)
+        root.setLevel(level)

@@ -1,0 +1,162 @@
+"""One call of a listener: noted in the side file, made, and turned into its result."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+from collections.abc import Callable
+
+from .arguments import bound
+from .clock import Clock, to_micros
+from .context import Handler, depth_of_publications
+from .events import Event
+from .failures import Failure, printable
+from .lanes import Call
+from .outcomes import NotEnded, completed, failed
+from .registry import Listener
+from .store.deliveries import Attempt, Owed
+from .store.event_store import EventStore
+from .store.side_file import SideFile
+from .store.subscriptions import NEVER
+from .store.tables import State
+from .threads import LoopThread, call
+
+log = logging.getLogger("py_agent.dispatcher")
+
+ASYNC_GRACE = 5.0  # seconds past its timeout after which a coroutine is called stuck
+
+
+class Caller:
+    """Makes calls, on whatever thread it is asked to.
+
+    Args:
+        store: the open store.
+        clock: tells the time.
+        side_file: where a call is noted while it lasts.
+        loop: where coroutines run.
+        handlers: makes the handler of a listener, by name.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        clock: Clock,
+        side_file: SideFile,
+        loop: LoopThread,
+        handlers: Callable[[str], Handler],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._side_file = side_file
+        self._loop = loop
+        self._handlers = handlers
+        self._chance = random.Random()
+
+    def find(self, owed: Owed) -> Event | None:
+        """Return a delivery's event; None if it is not owed any more.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        version = self._store.deliveries.version()
+        if version != owed.version and not self._store.deliveries.still_owed(owed):
+            return None
+        return owed.event or self._store.event(owed.event_id)
+
+    def enter(self, listener: Listener, started: Call) -> None:
+        """Note that the function is entered, and when it will be stuck."""
+        owed = started.owed
+        started.slot = self._side_file.enter_delivery(
+            owed.event_id, owed.subscription_id
+        )
+        if listener.timeout is not None:
+            grace = ASYNC_GRACE if is_async(listener) else 0.0
+            started.deadline = self._clock.boot() + listener.timeout + grace
+
+    def make(
+        self, listener: Listener, started: Call, event: Event
+    ) -> tuple[Attempt, BaseException | None]:
+        """Make an entered call; never raises.
+
+        Returns:
+            The result to record, and what the listener raised, if anything.
+        """
+        attempts = started.owed.attempts
+        error: BaseException | None = None
+        try:
+            wanted = self._call(listener, event.delivered(started.owed.key))
+            return completed(attempts, self.now(), wanted), None
+        except BaseException as raised:
+            error = raised
+            if isinstance(error, TimeoutError) and not str(error) and listener.timeout:
+                error = TimeoutError(f"did not end within {listener.timeout:g} s")
+            attempt = failed(error, listener.retry, attempts, self.now(), self._chance)
+            _report(listener, started, attempt)
+            return attempt, error
+        finally:
+            self.leave(started)
+
+    def leave(self, started: Call) -> None:
+        """Note that a call has ended or was handed back."""
+        if started.slot is not None:
+            self._side_file.leave(started.slot)
+            started.slot = None
+
+    def record_stuck(self, listener: Listener, started: Call) -> None:
+        """Record that a call is past its timeout and still running."""
+        what = "the event loop is blocked, or it" if is_async(listener) else "it"
+        limit = f" after {listener.timeout:g} s" if listener.timeout else ""
+        message = f"{what} does not end{limit}"
+        log.error("%s is stuck on %s: %s", listener.name, started.owed.key, message)
+        attempt = Attempt(
+            State.RUNNING, started.owed.attempts + 1, self.now(), NEVER,
+            started.owed.crashes, failure=Failure("Stuck", message),
+        )  # fmt: skip
+        self._store.deliveries.record(started.owed, attempt)
+
+    def record_unended(self, listener: Listener, started: Call) -> None:
+        """Record that a call did not end before the stop: a failed attempt, no crash."""
+        self.leave(started)
+        attempt = failed(
+            NotEnded(), listener.retry, started.owed.attempts, self.now(), self._chance
+        )
+        _report(listener, started, attempt)
+        self._store.deliveries.record(started.owed, attempt)
+
+    def now(self) -> int:
+        """Return the present in microseconds."""
+        return to_micros(self._clock.now())
+
+    def _call(self, listener: Listener, event: Event) -> bool:
+        """Call the listener; false if its `where` declined the event."""
+        token = depth_of_publications.set(event.depth + 1)
+        try:
+            if listener.where is not None and not listener.where(event):
+                return False
+            offered = {"handler": self._handlers(listener.name), "event": event}
+            function = bound(listener.function, (), listener.arguments, offered)
+            call(function, self._loop, listener.timeout)
+            return True
+        finally:
+            depth_of_publications.reset(token)
+
+
+def is_async(listener: Listener) -> bool:
+    """Return whether a listener is a coroutine function."""
+    return inspect.iscoroutinefunction(listener.function)
+
+
+def _report(listener: Listener, started: Call, attempt: Attempt) -> None:
+    if attempt.failure is None:
+        return
+    sequel = ""
+    if attempt.state is State.DISCARDED:
+        sequel = f"; a dead letter now ({attempt.reason})"
+    elif attempt.due:
+        sequel = f"; next try in {(attempt.due - attempt.at) / 1_000_000:.1f} s"
+    log.warning(
+        "%s failed on delivery %s, attempt %d: %s%s",
+        listener.name, started.owed.key, attempt.attempts,
+        printable(str(attempt.failure)), printable(sequel),
+    )  # fmt: skip

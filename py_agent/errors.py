@@ -1,0 +1,110 @@
+"""Every error that py_agent raises on purpose, in one tree.
+
+    AgentError                      exit code 1
+    ├── UsageError                  exit code 2: the caller can mend it
+    │   ├── ConfigError             agent.toml, the environment, arguments
+    │   ├── FilterError             a field or operator that does not exist
+    │   ├── LoadError               the user's code cannot be found or imported
+    │   ├── RegistrationError       a job or listener that cannot be registered
+    │   ├── NotFoundError           no such event, delivery, job or listener
+    │   └── StoreMissingError       a command that does not create stores found none
+    ├── EventError                  publish() refused an event
+    │   └── EchoError               listeners answered each other too often
+    ├── StoppedError                the agent that this handler belongs to has stopped
+    └── StoreError                  exit code 3
+        ├── StoreRefusedError       a store that we do not understand; nothing changed
+        ├── StoreLockedError        another agent runs on this store
+        └── StorageFault            disk full, I/O error, busy: may pass by itself
+
+What a listener *asks for* by raising (`Retry`, `Discard`, `Pause`, see `retry`) is a
+request and no error, and stands outside this tree. Errors of libraries are mapped where
+the library is owned and stay on `__cause__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class AgentError(Exception):
+    """Something py_agent refuses; the message says what, where and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(AgentError):
+    """A call, argument or setting that cannot be right; mend it and run again."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """Mistakes in agent.toml, the environment or arguments; one line for each.
+
+    Args:
+        problems: one sentence per mistake, each naming its place.
+    """
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        lines = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(lines))
+        self.problems = lines
+
+
+class FilterError(UsageError):
+    """A filter names a field or operator that does not exist, or compares nonsense."""
+
+
+class LoadError(UsageError):
+    """The user's module, function or agent cannot be found or does not import."""
+
+
+class RegistrationError(UsageError):
+    """A job or listener has no usable name, a name in use, or arguments that misfit."""
+
+
+class NotFoundError(UsageError):
+    """The store holds no such event, delivery, job or listener."""
+
+
+class StoreMissingError(UsageError):
+    """There is no store at the path; only a running agent or publish() makes one."""
+
+
+class EventError(AgentError):
+    """publish() refused the event; the message gives the path of the bad value."""
+
+
+class EchoError(EventError):
+    """Listeners published in answer to each other too many times in a row."""
+
+
+class StoppedError(AgentError):
+    """The agent has stopped, so this run or delivery may not publish any more."""
+
+
+class StoreError(AgentError):
+    """The store cannot be used."""
+
+    exit_code = 3
+
+
+class StoreRefusedError(StoreError):
+    """The file is corrupt, foreign, too new or read-only; it was left as it is."""
+
+
+class StoreLockedError(StoreError):
+    """Another agent holds this store's lock.
+
+    Args:
+        message: the sentence for the user.
+        pid: the holder's process id, None when it could not be read.
+    """
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class StorageFault(StoreError):
+    """The disk is full, failed or busy; free it and publish again (it is safe to)."""

@@ -1,0 +1,76 @@
+"""What a finished try means for its delivery: a pure decision."""
+
+from __future__ import annotations
+
+import random
+
+from .errors import EchoError, StoppedError, StorageFault
+from .failures import Failure, failure_of
+from .retry import Discard, Pause, Retry, RetryPolicy
+from .store.deliveries import Attempt
+from .store.tables import State
+
+SECOND = 1_000_000  # microseconds
+
+NOT_WANTED = "not wanted"  # the reason of a delivery that `where` declined
+
+
+class NotEnded(Exception):
+    """A call did not end before the stop."""
+
+    def __init__(self) -> None:
+        super().__init__("did not end before stop")
+
+
+def completed(attempts: int, now: int, wanted: bool = True) -> Attempt:
+    """Return the result of a call that returned.
+
+    Args:
+        attempts: counted tries before this one.
+        now: the present in microseconds.
+        wanted: false when `where` declined the event.
+    """
+    if wanted:
+        return Attempt(State.COMPLETED, attempts + 1, now)
+    return Attempt(State.COMPLETED, attempts, now, reason=NOT_WANTED)
+
+
+def failed(
+    error: BaseException,
+    policy: RetryPolicy,
+    attempts: int,
+    now: int,
+    chance: random.Random,
+) -> Attempt:
+    """Return the result of a call that raised.
+
+    Args:
+        error: what it raised.
+        policy: the listener's retry policy.
+        attempts: counted tries before this one.
+        now: the present in microseconds.
+        chance: draws the jitter.
+    """
+    failure = failure_of(error)
+    if isinstance(error, Pause):
+        return Attempt(State.AVAILABLE, attempts, now)
+    if isinstance(error, (Discard, EchoError)):
+        return _dead(attempts + 1, now, failure.message, failure)
+    counts = error.count if isinstance(error, Retry) else not _is_ours(error)
+    tried = attempts + 1 if counts else attempts
+    if counts and policy.gives_up(tried):
+        return _dead(tried, now, f"gave up after {tried} attempts", failure)
+    asked = error.after if isinstance(error, Retry) else None
+    delay = policy.delay(max(1, tried), chance) if asked is None else asked
+    # At least one microsecond ahead: a due time of 0 means "never failed".
+    due = now + max(1, round(delay * SECOND))
+    return Attempt(State.RETRYABLE, tried, now, due, failure=failure)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether the store or the stop is to blame, and not the listener."""
+    return isinstance(error, (StorageFault, StoppedError))
+
+
+def _dead(attempts: int, now: int, reason: str, failure: Failure) -> Attempt:
+    return Attempt(State.DISCARDED, attempts, now, reason=reason, failure=failure)

@@ -1,0 +1,263 @@
+"""What a user registers: jobs and listeners, each under one stable name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from .arguments import check_call, function_name
+from .errors import RegistrationError
+from .events import Event
+from .filters import Filter, Match, compile_filter
+from .matching import Ordering, check_ordering
+from .retry import RetryPolicy, Seconds, seconds
+
+F = TypeVar("F", bound=Callable[..., Any])
+Where = Callable[[Event], Any]
+
+MARK = "__py_agent_listens__"
+MAX_CONCURRENCY = 1000  # threads; far above any sane use, below what a machine refuses
+
+FOR_JOBS = frozenset({"handler"})
+FOR_LISTENERS = frozenset({"handler", "event"})
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A function and the events it is called for.
+
+    Args:
+        name: the stable name of its subscription.
+        function: called by name with `event` and `handler`.
+        filter: the checked condition on events.
+        retry: when a failed delivery is tried again.
+        timeout: seconds after which a call is stuck; None for no limit.
+        concurrency: calls at the same time at most.
+        ordered_by: paths into the event; equal values are delivered in order.
+        where: asked at delivery time; false completes the delivery as not wanted.
+        arguments: further named arguments for the function.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    filter: Filter
+    retry: RetryPolicy = RetryPolicy()
+    timeout: float | None = None
+    concurrency: int = 1
+    ordered_by: Ordering = ()
+    where: Where | None = None
+    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A function that looks at the world, and how it is called.
+
+    Args:
+        name: the stable name.
+        function: called by name with `handler`.
+        args: positional arguments for the function.
+        arguments: named arguments for the function.
+        schedule: its schedule in words, for people.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    schedule: str = ""
+
+
+def listen_for(
+    match: Match,
+    *,
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Seconds | None = None,
+    concurrency: int = 1,
+    ordered_by: str | tuple[str, ...] | None = None,
+    where: Where | None = None,
+) -> Callable[[F], F]:
+    """Mark a function as a listener; it can still be called plainly, as in a test.
+
+    Args:
+        match: the filter, `{field: (operator, value)}`; see `filters`.
+        name: the subscription's stable name; `module.qualname` if not given.
+        retry: when a failed delivery is tried again.
+        timeout: seconds or timedelta after which a call counts as stuck.
+        concurrency: calls of this listener at the same time at most.
+        ordered_by: a path or paths into the event (`"data.run.id"`); events with equal
+            values are delivered one after the other, in the order of publication.
+        where: a function of the event, asked when it is delivered.
+
+    Raises:
+        FilterError: the filter or `ordered_by` names what does not exist.
+        UsageError: another value is out of range.
+    """
+    options: dict[str, Any] = {
+        "match": match, "name": name, "retry": retry, "timeout": timeout,
+        "concurrency": concurrency, "ordered_by": ordered_by, "where": where,
+    }  # fmt: skip
+    _checked_options(**options)
+
+    def mark(function: F) -> F:
+        setattr(function, MARK, options)
+        return function
+
+    return mark
+
+
+def _checked_options(
+    match: Match,
+    name: str | None,
+    retry: RetryPolicy | None,
+    timeout: Seconds | None,
+    concurrency: int,
+    ordered_by: str | tuple[str, ...] | None,
+    where: Where | None,
+) -> dict[str, Any]:
+    """Return the fields of a Listener for the options of `listen_for`."""
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
+        raise RegistrationError(f"concurrency must be a number, not {concurrency!r}")
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise RegistrationError(
+            f"concurrency must be 1 to {MAX_CONCURRENCY:,}, not {concurrency}"
+        )
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise RegistrationError(f"retry must be a RetryPolicy(...), not {retry!r}")
+    if where is not None and not callable(where):
+        raise RegistrationError(f"where must be a function of the event, not {where!r}")
+    limit = None if timeout is None else seconds(timeout, "timeout")
+    if limit == 0:
+        raise RegistrationError("timeout must be more than 0 seconds")
+    return {
+        "filter": compile_filter(match),
+        "retry": retry or RetryPolicy(),
+        "timeout": limit,
+        "concurrency": concurrency,
+        "ordered_by": check_ordering(ordered_by),
+        "where": where,
+    }
+
+
+def marks_of(function: Callable[..., Any]) -> Mapping[str, Any] | None:
+    """Return the options that `listen_for` left on a function, None without a mark."""
+    found = getattr(function, MARK, None)
+    return found if isinstance(found, dict) else None
+
+
+def make_listener(
+    function: Callable[..., Any],
+    match: Match | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Listener:
+    """Return the listener for a function, its mark, and options that win over the mark.
+
+    Args:
+        function: the listener function.
+        match: the filter; None takes the mark's.
+        arguments: further named arguments for the function.
+        options: the keywords of `listen_for`; None takes the mark's.
+
+    Raises:
+        RegistrationError: no filter, no name, or arguments that do not fit.
+        FilterError: the filter is wrong.
+    """
+    merged: dict[str, Any] = {
+        "match": None, "name": None, "retry": None, "timeout": None,
+        "concurrency": 1, "ordered_by": None, "where": None,
+    }  # fmt: skip
+    merged.update(marks_of(function) or {})
+    given = {"match": match, **options}
+    if unknown := given.keys() - merged.keys():
+        raise RegistrationError(f"a listener has no option {', '.join(sorted(unknown))}")
+    merged.update({key: value for key, value in given.items() if value is not None})
+    name = function_name(function, merged["name"])
+    if merged["match"] is None:
+        raise RegistrationError(
+            f"{name} does not say which events it wants: decorate it with "
+            f"@listen_for({{'event_type': ('==', '...')}}) or pass the filter"
+        )
+    arguments = MappingProxyType(dict(arguments or {}))
+    check_call(name, function, (), arguments, FOR_LISTENERS)
+    return Listener(
+        name=name,
+        function=function,
+        arguments=arguments,
+        **_checked_options(**merged),
+    )
+
+
+def make_job(
+    function: Callable[..., Any],
+    name: str | None = None,
+    args: tuple[Any, ...] = (),
+    arguments: Mapping[str, Any] | None = None,
+    schedule: str = "",
+) -> Job:
+    """Return the job for a function.
+
+    Raises:
+        RegistrationError: no name, or arguments that do not fit.
+    """
+    if not callable(function):
+        raise RegistrationError(f"{function!r} is not a function, so it cannot be a job")
+    given = MappingProxyType(dict(arguments or {}))
+    known = function_name(function, name)
+    check_call(known, function, args, given, FOR_JOBS)
+    return Job(known, function, args, given, schedule)
+
+
+class Registry:
+    """The jobs and listeners of one agent; a duplicate name is refused at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+        self._listeners: dict[str, Listener] = {}
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The registered jobs in the order of registration."""
+        with self._lock:
+            return list(self._jobs.values())
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The registered listeners in the order of registration."""
+        with self._lock:
+            return list(self._listeners.values())
+
+    def add_job(self, job: Job) -> None:
+        """Register a job.
+
+        Raises:
+            RegistrationError: the name is in use.
+        """
+        self._add(self._jobs, "job", job)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Register a listener.
+
+        Raises:
+            RegistrationError: the name is in use.
+        """
+        self._add(self._listeners, "listener", listener)
+
+    def remove_job(self, name: str) -> None:
+        """Forget a job; nothing happens if there is none of that name."""
+        with self._lock:
+            self._jobs.pop(name, None)
+
+    def _add(self, known: dict[str, Any], kind: str, entry: Any) -> None:
+        with self._lock:
+            if entry.name in known:
+                raise RegistrationError(
+                    f"there is already a {kind} named {entry.name}; "
+                    f"give this one its own name="
+                )
+            known[entry.name] = entry

@@ -1,0 +1,229 @@
+"""What a person changes by hand, beside a running agent or without one.
+
+Each change raises the deliveries' version, so that a running agent looks again before
+it enters a function.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from sqlalchemy import bindparam, literal_column, select, text, update
+
+from ..errors import NotFoundError, UsageError
+from ..filters import Filter
+from .dialects import Statement, insert
+from .event_store import EventStore
+from .runs import pause_job, set_crashes
+from .subscriptions import PAUSE, REMOVE, REMOVE_DELIVERIES, TOUCH, Subscription
+from .subscriptions import read_all as read_subscriptions
+from .tables import DROPPED, OWED, State, deliveries, jobs, store
+
+DeliveryId = tuple[int, int]
+
+_TOUCH = Statement(
+    update(store).values(deliveries_version=store.c.deliveries_version + 1)
+)
+_OF_DELIVERY = (
+    deliveries.c.event_id == bindparam("event"),
+    deliveries.c.subscription_id == bindparam("subscription"),
+)
+_STATE = Statement(select(deliveries.c.state).where(*_OF_DELIVERY))
+_SET = Statement(
+    update(deliveries).where(*_OF_DELIVERY),
+    "state", "attempts", "crashes", "due", "reason",
+)  # fmt: skip
+_DEAD = Statement(
+    select(deliveries.c.event_id, deliveries.c.subscription_id)
+    .where(
+        deliveries.c.subscription_id == bindparam("key"),
+        text("state = 'discarded'"),
+        text(f"coalesce(reason, '') <> '{DROPPED}'"),
+    )
+    .order_by(deliveries.c.event_id)
+)
+_DROP = Statement(
+    update(deliveries)
+    .where(*_OF_DELIVERY)
+    .values(reason=literal_column(f"'{DROPPED}'"))
+)
+_OWE = Statement(
+    insert(deliveries).on_conflict_do_nothing(),
+    "event_id", "subscription_id", "state", "attempts", "crashes", "due", "order_key",
+)  # fmt: skip
+_JOB = Statement(select(jobs.c.paused).where(jobs.c.name == bindparam("key")))
+
+
+def parse_id(text: str) -> DeliveryId:
+    """Return a delivery's id, `<event id>.<subscription id>`, as two numbers.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    event_id, dot, subscription_id = text.partition(".")
+    if not (dot and event_id.isdecimal() and subscription_id.isdecimal()):
+        raise UsageError(
+            f"{text!r} is no delivery; write its id like 12.3, as `agent deliveries` does"
+        )
+    return int(event_id), int(subscription_id)
+
+
+def dead_letters(opened: EventStore, listener: str | None) -> list[DeliveryId]:
+    """Return the dead letters of a listener, or of all, that nobody has dealt with.
+
+    Raises:
+        NotFoundError: there is no such listener.
+    """
+    wanted = (
+        opened.subscriptions.all() if listener is None else [_named(opened, listener)]
+    )
+    rows = (opened.reader.rows(_DEAD, key=each.id) for each in wanted)
+    return sorted((row[0], row[1]) for found in rows for row in found)
+
+
+def redeliver(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
+    """Make deliveries available again with a fresh count; return how many.
+
+    Raises:
+        NotFoundError: one of them does not exist; then none is changed.
+    """
+    wanted = list(ids)
+
+    def work(cursor: sqlite3.Cursor) -> int:
+        parked = {each.id for each in read_subscriptions(cursor) if each.parked}
+        for event_id, subscription_id in wanted:
+            _state(cursor, event_id, subscription_id)
+            _SET.run(
+                cursor, event=event_id, subscription=subscription_id,
+                state=State.PARKED if subscription_id in parked else State.AVAILABLE,
+                attempts=0, crashes=0, due=0, reason=None,
+            )  # fmt: skip
+        _TOUCH.run(cursor)
+        return len(wanted)
+
+    return opened.writer.run(work)
+
+
+def discard(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
+    """Make owed deliveries dead letters, and take dead letters off the list.
+
+    Raises:
+        NotFoundError: one does not exist, or is completed; then none is changed.
+    """
+    wanted = list(ids)
+
+    def work(cursor: sqlite3.Cursor) -> int:
+        for event_id, subscription_id in wanted:
+            state = _state(cursor, event_id, subscription_id)
+            if state == State.DISCARDED:
+                _DROP.run(cursor, event=event_id, subscription=subscription_id)
+            elif state in (*OWED, State.PARKED):
+                _SET.run(
+                    cursor, event=event_id, subscription=subscription_id,
+                    state=State.DISCARDED, attempts=0, crashes=0, due=0,
+                    reason="discarded by hand",
+                )  # fmt: skip
+            else:
+                raise NotFoundError(
+                    f"delivery {event_id}.{subscription_id} is {state}; "
+                    f"there is nothing to discard"
+                )
+        _TOUCH.run(cursor)
+        return len(wanted)
+
+    return opened.writer.run(work)
+
+
+def replay(opened: EventStore, listener: str, condition: Filter) -> int:
+    """Owe a listener the stored events that its filter and `condition` match.
+
+    Returns:
+        How many deliveries are new; events that it was owed before are left alone.
+
+    Raises:
+        NotFoundError: there is no such listener.
+    """
+    subscription = _named(opened, listener)
+    count = 0
+    batch: list[dict[str, object]] = []
+    for event in opened.query(condition):
+        if subscription.filter.matches(event):
+            batch.append(subscription.delivery_of(event, event.id))
+        if len(batch) == 1_000:
+            count += _owe(opened, batch)
+            batch = []
+    return count + _owe(opened, batch)
+
+
+def forget_listener(opened: EventStore, listener: str) -> int:
+    """Remove a subscription with its deliveries; return how many were unfinished.
+
+    Raises:
+        NotFoundError: there is no such listener.
+        UsageError: the running agent has its function, and would add it again.
+    """
+    subscription = _named(opened, listener)
+
+    def work(cursor: sqlite3.Cursor) -> int:
+        cursor.execute(
+            "SELECT count(*) FROM deliveries WHERE subscription_id = ? "
+            "AND state NOT IN ('completed', 'discarded')",
+            [subscription.id],
+        )
+        (unfinished,) = cursor.fetchone()
+        REMOVE_DELIVERIES.run(cursor, key=subscription.id)
+        REMOVE.run(cursor, key=subscription.id)
+        TOUCH.run(cursor)
+        _TOUCH.run(cursor)
+        return int(unfinished)
+
+    return opened.writer.run(work)
+
+
+def resume(opened: EventStore, name: str) -> str:
+    """Let a paused listener or job go on; return which of the two it was.
+
+    Raises:
+        NotFoundError: nothing of that name is paused.
+    """
+
+    def work(cursor: sqlite3.Cursor) -> str:
+        for each in read_subscriptions(cursor):
+            if each.name == name and each.paused_until is not None:
+                PAUSE.run(cursor, key=name, paused_until=None, pause_reason=None)
+                TOUCH.run(cursor)
+                _TOUCH.run(cursor)
+                return "listener"
+        row = _JOB.run(cursor, key=name).fetchone()
+        if row is None or not row[0]:
+            raise NotFoundError(f"no listener or job named {name} is paused")
+        pause_job(cursor, name, None)
+        set_crashes(cursor, name, 0)
+        _TOUCH.run(cursor)
+        return "job"
+
+    return opened.writer.run(work)
+
+
+def _named(opened: EventStore, listener: str) -> Subscription:
+    for each in opened.subscriptions.all():
+        if each.name == listener:
+            return each
+    raise NotFoundError(f"the store knows no listener named {listener}")
+
+
+def _state(cursor: sqlite3.Cursor, event_id: int, subscription_id: int) -> str:
+    row = _STATE.run(cursor, event=event_id, subscription=subscription_id).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no delivery {event_id}.{subscription_id}")
+    return str(row[0])
+
+
+def _owe(opened: EventStore, batch: list[dict[str, object]]) -> int:
+    def work(cursor: sqlite3.Cursor) -> int:
+        new = _OWE.run_many(cursor, batch).rowcount if batch else 0
+        _TOUCH.run(cursor)
+        return new
+
+    return opened.writer.run(work)

@@ -1,0 +1,401 @@
+"""The event store: publish, and read back what was published.
+
+The database decides what is new, by its unique constraint; there is no cache of known
+identifiers that a prune or a restore in another process could make wrong. An event and
+the deliveries it owes are committed together, before any listener is called.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, func, select
+
+from ..clock import Clock, from_micros, to_micros
+from ..errors import EventError, NotFoundError, StorageFault
+from ..events import MAX_DATA, Event, Publication, Published, check_identity, encode
+from ..filters import Filter
+from . import schema
+from .deliveries import Deliveries
+from .dialects import Durability, Statement, insert, open_engine, storage_errors
+from .reader import Reader
+from .runs import Runs
+from .subscriptions import Subscription, Subscriptions
+from .tables import deliveries, events
+from .writer import Writer
+
+BATCH = 1_000  # events in one transaction of publish_many
+PAGE = 500  # rows read at once by a query
+
+_COLUMNS = (
+    events.c.id, events.c.event_type, events.c.identifier, events.c.created,
+    events.c.source, events.c.data, events.c.depth,
+)  # fmt: skip
+_OF_IDENTITY = Statement(
+    select(*_COLUMNS).where(
+        events.c.event_type == bindparam("event_type"),
+        events.c.identifier == bindparam("identifier"),
+    )
+)
+_KNOWN = Statement(
+    select(events.c.id).where(
+        events.c.event_type == bindparam("event_type"),
+        events.c.identifier == bindparam("identifier"),
+    )
+)
+_OF_ID = Statement(select(*_COLUMNS).where(events.c.id == bindparam("key")))
+_AFTER = Statement(
+    select(*_COLUMNS).where(events.c.id > bindparam("key")).order_by(events.c.id)
+)
+_NEWEST = Statement(select(func.coalesce(func.max(events.c.id), 0)))
+_INSERT = Statement(
+    insert(events).on_conflict_do_nothing(
+        index_elements=[events.c.event_type, events.c.identifier]
+    ),
+    "event_type", "identifier", "created", "source", "data", "depth",
+)  # fmt: skip
+_OWE = Statement(
+    insert(deliveries).on_conflict_do_nothing(),
+    "event_id", "subscription_id", "state", "attempts", "crashes", "due", "order_key",
+)  # fmt: skip
+
+
+Owes = tuple[tuple[Subscription, str | None], ...]
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What one piece of publishing has just committed.
+
+    Args:
+        first: the number of its first new event; numbers are given in sequence.
+        last: the number of its last new event.
+        owed: events with the subscriptions that want them and their order keys.
+    """
+
+    first: int
+    last: int
+    owed: tuple[tuple[Event, Owes], ...] = ()
+
+
+class EventStore:
+    """One open store; used by all threads of one process.
+
+    Args:
+        path: the store's file, which must be a verified store.
+        clock: gives each event its moment of creation.
+        durability: "full" or "fast".
+        max_data: bytes of JSON that one event may hold.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        durability: Durability = "full",
+        max_data: int = MAX_DATA,
+    ) -> None:
+        self.path = path
+        self.pid = os.getpid()
+        self.committed: Callable[[Committed], None] | None = None
+        self._clock = clock
+        self._max_data = max_data
+        self.engine: Engine = open_engine(path, durability)
+        with storage_errors(path):
+            self._connections = [self.engine.raw_connection() for _ in range(3)]
+        held = [each.driver_connection for each in self._connections]
+        assert all(isinstance(each, sqlite3.Connection) for each in held)
+        self.writer = Writer(held[0], path)  # type: ignore[arg-type]
+        self.reader = Reader(held[1], path)  # type: ignore[arg-type]
+        backlog = Reader(held[2], path)  # type: ignore[arg-type]
+        self.subscriptions = Subscriptions(self.writer, self.reader)
+        self.deliveries = Deliveries(self.writer, self.reader, backlog)
+        self.runs = Runs(self.writer, self.reader)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        clock: Clock,
+        durability: Durability = "full",
+        max_data: int = MAX_DATA,
+    ) -> EventStore:
+        """Open an existing store of the present schema, beside a running agent or not.
+
+        Raises:
+            StoreMissingError: there is none.
+            StoreRefusedError: it cannot be used.
+        """
+        schema.verify_current(path)
+        return cls(path, clock, durability, max_data)
+
+    def close(self) -> None:
+        """Commit what rides and close every connection; safe to call twice."""
+        if not self._connections:
+            return
+        try:
+            self.writer.close()
+        finally:
+            self.writer.abandon()
+            for connection in self._connections:
+                connection.close()
+            self._connections = []
+            self.engine.dispose()
+
+    def publish(
+        self,
+        event_type: str,
+        identifier: str,
+        data: Any = None,
+        *,
+        deliver: bool = True,
+        source: str | None = None,
+        depth: int = 0,
+    ) -> Publication:
+        """Store an event if it is new, together with the deliveries it owes.
+
+        Args:
+            event_type: its kind.
+            identifier: the producer's stable id.
+            data: its JSON value.
+            deliver: false stores it as seen: no listener gets it.
+            source: the job or listener that publishes.
+            depth: how many listeners stand before it.
+
+        Returns:
+            Whether it was new, and the stored event.
+
+        Raises:
+            EventError: the event is refused.
+            StorageFault: it may or may not be stored; publishing again is safe.
+        """
+        check_identity(event_type, identifier)
+        key = {"event_type": event_type, "identifier": identifier}
+        if self.reader.row(_KNOWN, **key) is not None:
+            return Publication(False, read=lambda: self.find(event_type, identifier))
+        draft = self._draft(event_type, identifier, data, source, depth)
+        done = self.writer.run(
+            lambda cursor: self._store(cursor, draft, deliver), self._announce
+        )
+        if done is None:
+            return Publication(False, read=lambda: self.find(event_type, identifier))
+        return Publication(True, _numbered(draft, done.first))
+
+    def publish_many(
+        self,
+        triples: Iterable[tuple[str, str, Any]],
+        *,
+        deliver: bool = True,
+        source: str | None = None,
+        depth: int = 0,
+    ) -> Published:
+        """Store many events, a thousand in a transaction.
+
+        Args:
+            triples: (event type, identifier, data); up to 1,000 are taken before each
+                transaction begins, and what it raises leaves earlier thousands stored.
+            deliver: as in `publish`.
+            source: as in `publish`.
+            depth: as in `publish`.
+
+        Returns:
+            How many were offered, and how many were new.
+
+        Raises:
+            EventError: an event is refused, and with it its thousand.
+            StorageFault: see `publish`.
+        """
+        result = Published()
+        offered = iter(triples)
+        while taken := list(itertools.islice(offered, BATCH)):
+            drafts = [self._draft(*_triple(each), source, depth) for each in taken]
+            new = self.writer.run(
+                lambda cursor, drafts=drafts: self._store_many(cursor, drafts, deliver),
+                self._announce,
+            )
+            result += Published(len(taken), new.last - new.first + 1 if new else 0)
+        return result
+
+    def find(self, event_type: str, identifier: str) -> Event:
+        """Return the stored event of an identity.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        row = self.reader.row(_OF_IDENTITY, event_type=event_type, identifier=identifier)
+        if row is None:
+            raise NotFoundError(f"the store has no event {event_type}: {identifier}")
+        return _event(row)
+
+    def event(self, event_id: int) -> Event:
+        """Return the event with the store's number.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        row = self.reader.row(_OF_ID, key=event_id)
+        if row is None:
+            raise NotFoundError(f"the store has no event with id {event_id}")
+        return _event(row)
+
+    def query(self, condition: Filter, newest_first: bool = False) -> Iterator[Event]:
+        """Return the stored events that a filter matches.
+
+        The database narrows by what it can compare as we do; the compiled filter then
+        decides, so that a query and a listener always agree.
+
+        Args:
+            condition: the filter.
+            newest_first: the order, by the store's number.
+        """
+        order = events.c.id.desc() if newest_first else events.c.id
+        last: int | None = None
+        while True:
+            statement = select(*_COLUMNS).where(*_narrow(condition)).order_by(order)
+            if last is not None:
+                statement = statement.where(
+                    events.c.id < last if newest_first else events.c.id > last
+                )
+            with storage_errors(self.path), self.engine.connect() as connection:
+                rows = connection.execute(statement.limit(PAGE)).fetchall()
+            for row in rows:
+                event = _event(row)
+                if condition.matches(event):
+                    yield event
+            if len(rows) < PAGE:
+                return
+            last = rows[-1][0]
+
+    def _draft(
+        self, event_type: str, identifier: str, data: Any, source: str | None, depth: int
+    ) -> Event:
+        """Return the event to be, checked and frozen, without its number."""
+        check_identity(event_type, identifier)
+        text = encode(data, self._max_data)
+        # Cut to what the store keeps, so that the event is the same before and after.
+        created = from_micros(to_micros(self._clock.now()))
+        return Event.stored(0, event_type, identifier, created, source, text, depth)
+
+    def _store(
+        self, cursor: sqlite3.Cursor, draft: Event, deliver: bool
+    ) -> Committed | None:
+        """Insert one event and what it owes; None if it was known."""
+        self._check_process()
+        if _INSERT.run(cursor, **_row(draft)).rowcount == 0:
+            return None
+        id = cursor.lastrowid or 0
+        if not deliver:
+            return Committed(id, id)
+        owes = self._owe(cursor, [_numbered(draft, id)])
+        return Committed(id, id, owes)
+
+    def _store_many(
+        self, cursor: sqlite3.Cursor, drafts: list[Event], deliver: bool
+    ) -> Committed | None:
+        """Insert a batch and what it owes; None if all were known."""
+        self._check_process()
+        before = _NEWEST.run(cursor).fetchone()[0]
+        _INSERT.run_many(cursor, map(_row, drafts))
+        # Numbers are given in sequence under the writer, and none is ever deleted.
+        newest = _NEWEST.run(cursor).fetchone()[0]
+        if newest == before:
+            return None
+        index = self.subscriptions.current(cursor)
+        types = {draft.event_type for draft in drafts}
+        if not deliver or not any(map(index.wants_type, types)):
+            return Committed(before + 1, newest)
+        stored = [_event(row) for row in _AFTER.run(cursor, key=before).fetchall()]
+        return Committed(before + 1, newest, self._owe(cursor, stored))
+
+    def _owe(
+        self, cursor: sqlite3.Cursor, stored: list[Event]
+    ) -> tuple[tuple[Event, Owes], ...]:
+        """Insert the deliveries of new events; return those that are available."""
+        index = self.subscriptions.current(cursor)
+        rows: list[dict[str, Any]] = []
+        owed = []
+        for event in stored:
+            matching = index.matching(event)
+            mine = [each.delivery_of(event, event.id) for each in matching]
+            rows += mine
+            owed.append((event, _available(matching, mine)))
+        if rows:
+            _OWE.run_many(cursor, rows)
+        return tuple(owed)
+
+    def _announce(self, done: Committed | None) -> None:
+        if done is not None and self.committed is not None:
+            self.committed(done)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self.pid:
+            raise StorageFault(
+                f"{self.path} was opened before a fork; open it again in the child"
+            )
+
+
+def _triple(each: Any) -> tuple[str, str, Any]:
+    if not isinstance(each, (tuple, list)) or len(each) != 3:
+        raise EventError(
+            f"publish_many takes (event type, identifier, data) triples, not {each!r:.80}"
+        )
+    return each[0], each[1], each[2]
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        "event_type": event.event_type,
+        "identifier": event.identifier,
+        "created": to_micros(event.created),
+        "source": event.source,
+        "data": event.text,
+        "depth": event.depth,
+    }
+
+
+def _event(row: Any) -> Event:
+    id, event_type, identifier, created, source, text, depth = row
+    return Event.stored(
+        id, event_type, identifier, from_micros(created), source, text, depth
+    )
+
+
+def _numbered(draft: Event, id: int) -> Event:
+    return Event.stored(
+        id, draft.event_type, draft.identifier, draft.created, draft.source,
+        draft.text, draft.depth,
+    )  # fmt: skip
+
+
+def _available(matching: list[Subscription], rows: list[dict[str, Any]]) -> Owes:
+    pairs = zip(matching, rows, strict=True)
+    return tuple((each, row["order_key"]) for each, row in pairs if not each.parked)
+
+
+def _narrow(condition: Filter) -> list[Any]:
+    """Return the conditions that the database and the filter understand alike."""
+    columns = {"event_type", "identifier", "source"}
+    narrowed: list[Any] = [
+        events.c[clause.field].in_(clause.chosen)
+        for clause in condition.clauses
+        if clause.field in columns and clause.chosen is not None
+    ]
+    for clause in condition.clauses:
+        if clause.field == "created" and (compare := _MOMENTS.get(clause.operator)):
+            narrowed.append(compare(clause.micros))
+    return narrowed
+
+
+_MOMENTS: dict[str, Callable[[Any], Any]] = {
+    "==": lambda moment: events.c.created == moment,
+    "<": lambda moment: events.c.created < moment,
+    "<=": lambda moment: events.c.created <= moment,
+    ">": lambda moment: events.c.created > moment,
+    ">=": lambda moment: events.c.created >= moment,
+}

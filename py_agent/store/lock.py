@@ -1,0 +1,130 @@
+"""The agent lock: one agent at a time on a store.
+
+An exclusive `flock` on `<store>.lock`, and not a POSIX record lock, which any close of
+the file in the process would drop. The lock decides, never the text in the file: that
+only names the holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+from pathlib import Path
+
+from ..errors import StorageFault, StoreLockedError
+
+_held: weakref.WeakSet[AgentLock] = weakref.WeakSet()
+
+
+class AgentLock:
+    """The right to deliver, run jobs and migrate on one store.
+
+    Args:
+        store: the store's real path.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.path = Path(f"{store}.lock")
+        self._store = store
+        self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            StoreLockedError: another agent has it; the message names its process.
+            StorageFault: the lock file cannot be made.
+        """
+        while True:
+            try:
+                descriptor = os.open(
+                    self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+                )
+            except OSError as error:
+                raise StorageFault(f"cannot open the lock: {error}") from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                pid = _read_pid(descriptor)
+                os.close(descriptor)
+                raise StoreLockedError(
+                    f"an agent already runs on {self._store} "
+                    f"(pid {pid if pid else 'unknown'}); stop it first, "
+                    f"or use another store with --db",
+                    pid,
+                ) from None
+            if self._is_current(descriptor):
+                break
+            os.close(descriptor)  # the holder before us removed this file; try the new
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+        _held.add(self)
+
+    def release(self) -> None:
+        """Remove the lock file while it is held, then let go; safe to call twice."""
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._is_current(self._descriptor):
+                self.path.unlink()
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def forget(self) -> None:
+        """Close a forked child's copy, so that an orphan does not keep the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            there = os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return False
+        here = os.fstat(descriptor)
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+def holder(store: Path) -> int | None:
+    """Return the process id of the agent that runs on a store, None if none seems to.
+
+    A hint for people: it reads the lock file and tries nothing, since even trying the
+    lock could make an agent that starts at this moment believe that it is taken.
+    """
+    try:
+        descriptor = os.open(f"{store}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        pid = _read_pid(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        if pid:
+            os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass  # it runs, as another user
+    return pid
+
+
+def _read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _after_fork() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

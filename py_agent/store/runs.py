@@ -1,0 +1,176 @@
+"""Runs as rows, and what the store remembers of each job."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, func, literal_column, select, update
+
+from ..failures import Failure
+from .dialects import Statement, insert
+from .reader import Reader
+from .tables import Outcome, jobs, runs
+from .writer import Writer
+
+_NEWEST = Statement(select(func.coalesce(func.max(runs.c.id), 0)))
+_OPEN = Statement(
+    insert(runs),
+    "id", "job", "started", "outcome", "published", "duplicates", "skips",
+)  # fmt: skip
+_CLOSE = Statement(
+    update(runs).where(runs.c.id == bindparam("key")),
+    "finished", "outcome", "published", "duplicates", "error", "traceback",
+)  # fmt: skip
+_SKIP = Statement(
+    update(runs)
+    .where(runs.c.id == bindparam("key"))
+    .values(skips=runs.c.skips + literal_column("1"))
+)
+_JOB = Statement(
+    select(jobs.c.crashes, jobs.c.paused, jobs.c.pause_reason).where(
+        jobs.c.name == bindparam("key")
+    )
+)
+_ADD_JOB = Statement(insert(jobs).on_conflict_do_nothing(), "name", "crashes", "paused")
+_SET_CRASHES = Statement(update(jobs).where(jobs.c.name == bindparam("key")), "crashes")
+_PAUSE = Statement(
+    update(jobs).where(jobs.c.name == bindparam("key")), "paused", "pause_reason"
+)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """What the store remembers of a job.
+
+    Args:
+        crashes: times in a row that the process ended inside it.
+        paused: whether it is held until a person resumes it.
+        pause_reason: why.
+    """
+
+    crashes: int = 0
+    paused: bool = False
+    pause_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Args:
+        outcome: completed or failed.
+        finished: when, in microseconds.
+        published: new events.
+        duplicates: events that were known.
+        failure: what went wrong, if anything.
+    """
+
+    outcome: Outcome
+    finished: int
+    published: int = 0
+    duplicates: int = 0
+    failure: Failure | None = None
+
+
+class Runs:
+    """Opens and closes runs; only the holder of the agent lock does.
+
+    Run rows ride along with the next commit, so a run of a job that finds nothing new
+    costs no sync of its own.
+
+    Args:
+        writer: where rows are committed.
+        reader: where they are read.
+    """
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._last: int | None = None
+
+    def open(self, job: str, started: int) -> int:
+        """Begin a run and return its number."""
+        run = self._next()
+        self._add(run, job, started, Outcome.RUNNING, 0)
+        return run
+
+    def close(
+        self, run: int, result: RunResult, after: Callable[[], None] | None = None
+    ) -> None:
+        """End a run; `after` is called once that is committed."""
+        failure = result.failure
+
+        def work(cursor: sqlite3.Cursor) -> None:
+            _CLOSE.run(
+                cursor,
+                key=run,
+                finished=result.finished,
+                outcome=result.outcome,
+                published=result.published,
+                duplicates=result.duplicates,
+                error=None if failure is None else str(failure),
+                traceback=None if failure is None else failure.traceback,
+            )
+
+        self._writer.ride(work, None if after is None else lambda _: after())
+
+    def skip(self, job: str, at: int, run: int | None) -> int:
+        """Record that a run was due and did not start; consecutive skips are one row.
+
+        Args:
+            job: the job's name.
+            at: when it was due, in microseconds.
+            run: the row of the skip just before, None if there was none.
+
+        Returns:
+            The row's number.
+        """
+        if run is None:
+            run = self._next()
+            self._add(run, job, at, Outcome.SKIPPED, 1)
+        else:
+            known = run
+            self._writer.ride(lambda cursor: _SKIP.run(cursor, key=known))
+        return run
+
+    def job(self, name: str) -> JobRow:
+        """Return what the store remembers of a job."""
+        row = self._reader.row(_JOB, key=name)
+        return JobRow() if row is None else JobRow(row[0], bool(row[1]), row[2])
+
+    def set_crashes(self, name: str, crashes: int) -> None:
+        """Remember how often in a row the process ended inside a job."""
+        self._writer.ride(lambda cursor: set_crashes(cursor, name, crashes))
+
+    def _next(self) -> int:
+        # The lock makes this process the only one that numbers runs.
+        with self._lock:
+            if self._last is None:
+                row = self._reader.row(_NEWEST)
+                self._last = int(row[0]) if row else 0
+            self._last += 1
+            return self._last
+
+    def _add(self, run: int, job: str, at: int, outcome: Outcome, skips: int) -> None:
+        self._writer.ride(
+            lambda cursor: _OPEN.run(
+                cursor, id=run, job=job, started=at, outcome=outcome,
+                published=0, duplicates=0, skips=skips,
+            )
+        )  # fmt: skip
+
+
+def set_crashes(cursor: sqlite3.Cursor, name: str, crashes: int) -> None:
+    """Write a job's crash count inside the caller's transaction."""
+    _ADD_JOB.run(cursor, name=name, crashes=0, paused=False)
+    _SET_CRASHES.run(cursor, key=name, crashes=crashes)
+
+
+def pause_job(cursor: sqlite3.Cursor, name: str, reason: str | None) -> None:
+    """Hold a job with a reason, or let it go on (None), inside a transaction."""
+    _ADD_JOB.run(cursor, name=name, crashes=0, paused=False)
+    _PAUSE.run(cursor, key=name, paused=reason is not None, pause_reason=reason)

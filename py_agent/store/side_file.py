@@ -1,0 +1,122 @@
+"""What is inside a function right now, so that a crash charges just that.
+
+A small file beside the store, `<store>.inside`, written without a sync: it must outlive
+the process, not a power cut. It is a row of fixed slots; entering a function writes one,
+leaving blanks it. Its first slot is a random *life*: the store remembers the last life
+whose crashes it charged, so that none is charged twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+SLOT = 272  # bytes: a kind, a blank, a name of at most 255 bytes, room for the end
+_DELIVERY = b"d"
+_JOB = b"j"
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a process was inside of when it ended.
+
+    Args:
+        life: the random name of that process's side file; empty if there was none.
+        deliveries: (event id, subscription id) pairs.
+        jobs: names of jobs.
+    """
+
+    life: str = ""
+    deliveries: tuple[tuple[int, int], ...] = ()
+    jobs: tuple[str, ...] = ()
+
+
+def side_path(store: Path) -> Path:
+    """Return the path of a store's side file."""
+    return Path(f"{store}.inside")
+
+
+def read(store: Path) -> Inside:
+    """Return what the side file says; nothing if there is none or it is damaged."""
+    try:
+        content = side_path(store).read_bytes()
+    except OSError:
+        return Inside()
+    slots = [
+        content[start : start + SLOT].rstrip(b"\0") for start in range(0, len(content), SLOT)
+    ]
+    if not slots:
+        return Inside()
+    deliveries, jobs = [], []
+    for slot in slots[1:]:
+        kind, _, name = slot.partition(b" ")
+        with contextlib.suppress(ValueError):
+            if kind == _DELIVERY:
+                event_id, subscription_id = name.decode().split(".")
+                deliveries.append((int(event_id), int(subscription_id)))
+            elif kind == _JOB:
+                jobs.append(name.decode())
+    return Inside(slots[0].decode("ascii", "replace"), tuple(deliveries), tuple(jobs))
+
+
+class SideFile:
+    """The side file of the running agent.
+
+    Args:
+        store: the store's real path, whose lock the caller holds.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.path = side_path(store)
+        self._lock = threading.Lock()
+        self._free: list[int] = []
+        self._slots = 1
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor = os.open(self.path, flags, 0o600)
+        self._write(0, secrets.token_hex(16).encode())
+
+    def enter_delivery(self, event_id: int, subscription_id: int) -> int:
+        """Say that a listener is entered; returns the slot for `leave`."""
+        return self._enter(b"d %d.%d" % (event_id, subscription_id))
+
+    def enter_job(self, name: str) -> int:
+        """Say that a job is entered; returns the slot for `leave`."""
+        return self._enter(b"j " + name.encode())
+
+    def leave(self, slot: int) -> None:
+        """Say that the function of a slot has ended."""
+        with self._lock:
+            self._write(slot, b"")
+            self._free.append(slot)
+
+    def clear(self) -> None:
+        """Forget every entry, without waiting for a lock: the process is about to end."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, SLOT)
+
+    def close(self) -> None:
+        """Remove the file: everything has ended or been handed back."""
+        with self._lock, contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _enter(self, content: bytes) -> int:
+        with self._lock:
+            if self._free:
+                slot = self._free.pop()
+            else:
+                slot = self._slots
+                self._slots += 1
+            self._write(slot, content)
+        return slot
+
+    def _write(self, slot: int, content: bytes) -> None:
+        if self._descriptor < 0:
+            return  # a thread that was left behind ends after the stop
+        with contextlib.suppress(OSError):  # a full disk costs the crash count, no work
+            os.pwrite(self._descriptor, content.ljust(SLOT, b"\0"), slot * SLOT)

@@ -1,0 +1,177 @@
+"""One writer: concurrent writes share a transaction, and so share its sync to disk.
+
+Who comes first leads: it commits all that is queued in one transaction, answers the
+others, and hands the lead to one of those who came meanwhile. Acknowledgements *ride*:
+they are queued without waiting and go along with the next commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from ..errors import StorageFault, StoreError
+from .dialects import storage_error, transaction
+
+log = logging.getLogger("py_agent.store")
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Cursor], T]
+
+
+class _Ticket(Generic[T]):
+    """One piece of work in the queue and what became of it."""
+
+    __slots__ = ("after", "done", "error", "gate", "queued", "rides", "value", "work")
+
+    def __init__(
+        self, work: Work[T], after: Callable[[T], None] | None, rides: bool
+    ) -> None:
+        self.work = work
+        self.after = after
+        self.rides = rides
+        self.queued = time.monotonic()
+        self.gate: threading.Lock | None = None
+        self.done = False
+        self.value: T
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """Runs pieces of work on one connection, grouped into transactions.
+
+    Args:
+        connection: the driver's connection, in autocommit mode, used by nobody else.
+        path: the store's file, for errors.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._cursor = connection.cursor()
+        self._path = path
+        self._guard = threading.Lock()
+        self._queue: deque[_Ticket[Any]] = deque()
+        self._leading = False
+        self._closed = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether work is queued that no one has committed yet."""
+        return bool(self._queue)
+
+    @property
+    def waiting(self) -> float:
+        """For how many seconds the oldest queued work has waited; 0 without any."""
+        with self._guard:
+            if not self._queue:
+                return 0.0
+            return time.monotonic() - self._queue[0].queued
+
+    def run(self, work: Work[T], after: Callable[[T], None] | None = None) -> T:
+        """Run work in a transaction and return its value once it is committed.
+
+        Args:
+            work: called with a cursor inside the transaction; may be called again if
+                the transaction had to be repeated, and calls no user code.
+            after: called with the value after the commit, in the order of commits.
+
+        Raises:
+            StorageFault: the transaction failed; nothing of it is stored.
+        """
+        ticket = _Ticket(work, after, rides=False)
+        with self._guard:
+            if self._closed:
+                raise StorageFault(f"{self._path} has been closed")
+            self._queue.append(ticket)
+            if self._leading:
+                ticket.gate = threading.Lock()
+                ticket.gate.acquire()
+            self._leading = True
+        if ticket.gate is not None:
+            ticket.gate.acquire()
+        if not ticket.done:
+            self._lead()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.value
+
+    def ride(self, work: Work[T], after: Callable[[T], None] | None = None) -> None:
+        """Queue work that goes along with the next commit; a fault keeps it queued."""
+        with self._guard:
+            self._queue.append(_Ticket(work, after, rides=True))
+
+    def flush(self) -> None:
+        """Commit what rides, if anything does.
+
+        Raises:
+            StorageFault: the transaction failed; the work stays queued.
+        """
+        if self._queue:
+            self.run(lambda cursor: None)
+
+    def close(self) -> None:
+        """Refuse further work; who is committing finishes first."""
+        self.run(lambda cursor: None)
+        with self._guard:
+            self._closed = True
+
+    def abandon(self) -> None:
+        """Refuse further work without committing what is queued."""
+        with self._guard:
+            self._closed = True
+            self._queue.clear()
+
+    def _lead(self) -> None:
+        with self._guard:
+            batch = list(self._queue)
+            self._queue.clear()
+        try:
+            self._commit(batch)
+        finally:
+            with self._guard:
+                heir = next((t for t in self._queue if not t.rides), None)
+                self._leading = heir is not None
+            for ticket in batch:
+                ticket.done = True
+                if ticket.gate is not None:
+                    ticket.gate.release()
+            if heir is not None and heir.gate is not None:
+                heir.gate.release()
+
+    def _commit(self, batch: list[_Ticket[Any]]) -> None:
+        try:
+            with transaction(self._cursor):
+                for ticket in batch:
+                    ticket.value = ticket.work(self._cursor)
+        except sqlite3.Error as error:
+            self._fail(batch, storage_error(self._path, error), error)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error
+                if batch[0].rides:
+                    log.exception("an acknowledgement could not be recorded")
+                return
+            for ticket in batch:  # one refused: each has its own transaction
+                self._commit([ticket])
+        except BaseException as error:  # Ctrl-C in the thread that leads
+            self._fail(batch, StorageFault(f"{self._path}: interrupted"), error)
+            raise
+        else:
+            for ticket in batch:
+                if ticket.after is not None:
+                    ticket.after(ticket.value)
+
+    def _fail(
+        self, batch: list[_Ticket[Any]], error: StoreError, cause: BaseException
+    ) -> None:
+        """Tell those who wait; keep what rides for the next transaction."""
+        error.__cause__ = cause
+        for ticket in batch:
+            ticket.error = error
+        with self._guard:
+            self._queue.extendleft(t for t in reversed(batch) if t.rides)

@@ -1,0 +1,77 @@
+"""Metadata and the explicit package map of the py-agent distribution.
+
+`cli/` and `migrations/` stand at the top of the checkout but install inside `py_agent`,
+so that site-packages gains no top-level name that another distribution could overwrite.
+`jobs/` and `listeners/` are PEP 420 portions: they have no `__init__.py`, and therefore
+merge with the folders of the same name that a user keeps beside an agent.toml.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = "0.1.0"
+
+TEST = [
+    "coverage>=7.6",
+    "hypothesis>=6.110",
+    "pytest>=8.3",
+    "pytest-randomly>=3.15",
+    "responses>=0.25",
+    "time-machine>=2.15",
+]
+
+setup(
+    name="py-agent",
+    version=VERSION,
+    description=(
+        'cron + "only when something changed" + "and it really happened", '
+        "in plain Python functions"
+    ),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Typing :: Typed",
+    ],
+    packages=[
+        *find_packages(include=["py_agent", "py_agent.*"]),
+        "py_agent.cli",
+        "py_agent.migrations",
+        "py_agent.migrations.versions",
+        "jobs",
+        "listeners",
+    ],
+    package_dir={
+        "py_agent.cli": "cli",
+        "py_agent.migrations": "migrations",
+        "py_agent.migrations.versions": "migrations/versions",
+    },
+    package_data={"py_agent": ["py.typed"]},
+    install_requires=[
+        "alembic>=1.16,<2",
+        "click>=8.1,<9",
+        "pydantic-settings>=2.6,<3",
+        "rich>=13.7,<16",
+        "schedule>=1.2.2,<2",
+        "sqlalchemy>=2.1,<2.2",
+        "tzdata>=2024.1",
+    ],
+    extras_require={
+        "test": TEST,
+        "dev": [*TEST, "build>=1.2", "mypy>=1.13", "ruff>=0.8"],
+    },
+    entry_points={
+        "console_scripts": [
+            "agent=py_agent.cli.agent:main",
+            "agent-test=py_agent.cli.agent_test:main",
+        ]
+    },
+    zip_safe=False,
+)
