@@ -298,7 +298,9 @@ class Agent:
 
         path = self.store_path()
         schema.ensure(path)
-        store = EventStore.open(path, self._clock, self._chosen_durability(), self._max_data)
+        store = EventStore.open(
+            path, self._clock, self._chosen_durability(), self._max_data
+        )
         store.subscriptions.ensure(self._registry.listeners)
         # Without the lock, some other process may have to be told.
         store.committed = lambda done: wake(path)
@@ -355,7 +357,9 @@ class Agent:
 
             try:
                 if work is not None:
-                    threading.Thread(target=work_and_ring, args=(work,), daemon=True).start()
+                    threading.Thread(
+                        target=work_and_ring, args=(work,), daemon=True
+                    ).start()
                 self._doorbell.wait()
                 log.info("Stopping agent")
             finally:

@@ -67,9 +67,7 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 def named(function: Callable[..., Any]) -> frozenset[str]:
     """Return the names of the parameters that can be passed by name."""
-    return frozenset(
-        name for name, p in parameters(function).items() if p.kind in BY_NAME
-    )
+    return frozenset(name for name, p in parameters(function).items() if p.kind in BY_NAME)
 
 
 def check_call(
@@ -94,7 +92,7 @@ def check_call(
     if not callable(function):
         raise RegistrationError(f"{what}: {function!r} is not a function")
     known = parameters(function)
-    extra = {name: None for name in (offered & named(function)) - kwargs.keys()}
+    extra = dict.fromkeys((offered & named(function)) - kwargs.keys())
     taken = set(list(known)[: len(args)])
     extra = {name: None for name in extra if name not in taken}
     try:

@@ -67,9 +67,7 @@ class Caller:
     def enter(self, listener: Listener, started: Call) -> None:
         """Note that the function is entered, and when it will be stuck."""
         owed = started.owed
-        started.slot = self._side_file.enter_delivery(
-            owed.event_id, owed.subscription_id
-        )
+        started.slot = self._side_file.enter_delivery(owed.event_id, owed.subscription_id)
         if listener.timeout is not None:
             grace = ASYNC_GRACE if is_async(listener) else 0.0
             started.deadline = self._clock.boot() + listener.timeout + grace

@@ -30,9 +30,7 @@ class Handler:
         source: the name of the job or listener; None publishes on nobody's behalf.
     """
 
-    def __init__(
-        self, opened: Callable[[], EventStore], source: str | None = None
-    ) -> None:
+    def __init__(self, opened: Callable[[], EventStore], source: str | None = None) -> None:
         self._opened = opened
         self._source = source
         self._new = 0
@@ -76,9 +74,7 @@ class Handler:
         )  # fmt: skip
         if publication.new:
             self._new += 1
-            log.info(
-                "New event -> %s: %s", printable(event_type), printable(identifier)
-            )
+            log.info("New event -> %s: %s", printable(event_type), printable(identifier))
         else:
             self._known += 1
         return publication

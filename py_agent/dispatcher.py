@@ -396,9 +396,8 @@ class Dispatcher:
                 return 0.0
             if lane.next_due is not None:
                 waits.append((lane.next_due - now) / 1_000_000)
-            for each in lane.running.values():
-                if each.deadline is not None and not each.stuck:
-                    waits.append(each.deadline - boot)
+            calls = [each for each in lane.running.values() if not each.stuck]
+            waits += [each.deadline - boot for each in calls if each.deadline is not None]
         return min(waits)
 
     def _flush(self) -> None:

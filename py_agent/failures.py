@@ -39,7 +39,9 @@ def failure_of(error: BaseException) -> Failure:
     except Exception:
         trace = "(its traceback cannot be shown)"
     return Failure(
-        type(error).__name__, _clean(message)[:MAX_MESSAGE], _clean(trace)[-MAX_TRACEBACK:]
+        type(error).__name__,
+        _clean(message)[:MAX_MESSAGE],
+        _clean(trace)[-MAX_TRACEBACK:],
     )
 
 

@@ -165,8 +165,7 @@ def _clause(field: str, term: Any) -> Clause:
     operator, value = term
     if operator not in OPERATORS:
         raise FilterError(
-            f"{field}: there is no operator {operator!r}; use one of "
-            f"{' '.join(OPERATORS)}"
+            f"{field}: there is no operator {operator!r}; use one of {' '.join(OPERATORS)}"
         )
     value = _checked(field, operator, value)
     wanted = value
@@ -196,9 +195,7 @@ def _checked(field: str, operator: str, value: Any) -> Any:
     if operator in ORDERS and (
         isinstance(value, bool) or not isinstance(value, (int, float, str))
     ):
-        raise FilterError(
-            f"{field}: {operator!r} needs a number or a text, not {value!r}"
-        )
+        raise FilterError(f"{field}: {operator!r} needs a number or a text, not {value!r}")
     if field in FIELDS and operator != "exists" and not isinstance(value, str):
         raise FilterError(f"{field} is a text; it cannot be compared with {value!r}")
     try:

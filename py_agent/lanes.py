@@ -189,9 +189,7 @@ class Lane:
         self.ready.clear()
         self.left_out.clear()
         running = {call.owed.order_key for call in self.running.values()}
-        self._followers = {
-            key: deque() for key in self._followers if key in running
-        }
+        self._followers = {key: deque() for key in self._followers if key in running}
 
     def too_stuck(self) -> bool:
         """Return whether too many calls are stuck to give out another slot."""

@@ -70,9 +70,7 @@ class _Bucket(Generic[T]):
             keys = [same_key(chosen) for chosen in clause.chosen or ()]
             if keys and None not in keys:
                 rest = tuple(other for other in clauses if other is not clause)
-                _, table = self._fields.setdefault(
-                    clause.field, (clause.extract, {})
-                )
+                _, table = self._fields.setdefault(clause.field, (clause.extract, {}))
                 for key in set(keys):
                     table.setdefault(key, []).append((rank, rest, value))
                 return

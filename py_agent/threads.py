@@ -102,7 +102,10 @@ class LoopThread:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=_run_loop, args=(self._loop,), name="py_agent-loop", daemon=True
+                    target=_run_loop,
+                    args=(self._loop,),
+                    name="py_agent-loop",
+                    daemon=True,
                 )
                 self._thread.start()
             return self._loop

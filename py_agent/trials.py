@@ -53,7 +53,9 @@ def try_suspects(
         trial = Call(owed)
         ended = threading.Event()
 
-        def work(lane: Lane = lane, trial: Call = trial, ended: threading.Event = ended) -> None:
+        def work(
+            lane: Lane = lane, trial: Call = trial, ended: threading.Event = ended
+        ) -> None:
             try:
                 _try(store, caller, lane, trial)
             finally:

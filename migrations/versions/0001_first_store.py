@@ -95,9 +95,7 @@ def _create_deliveries() -> None:
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("traceback", sa.Text, nullable=False),
     )
-    op.create_index(
-        "errors_of_delivery", "attempt_errors", ["event_id", "subscription_id"]
-    )
+    op.create_index("errors_of_delivery", "attempt_errors", ["event_id", "subscription_id"])
 
 
 def _create_runs() -> None:

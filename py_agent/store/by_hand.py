@@ -22,9 +22,7 @@ from .tables import DROPPED, OWED, State, deliveries, jobs, store
 
 DeliveryId = tuple[int, int]
 
-_TOUCH = Statement(
-    update(store).values(deliveries_version=store.c.deliveries_version + 1)
-)
+_TOUCH = Statement(update(store).values(deliveries_version=store.c.deliveries_version + 1))
 _OF_DELIVERY = (
     deliveries.c.event_id == bindparam("event"),
     deliveries.c.subscription_id == bindparam("subscription"),
@@ -44,9 +42,7 @@ _DEAD = Statement(
     .order_by(deliveries.c.event_id)
 )
 _DROP = Statement(
-    update(deliveries)
-    .where(*_OF_DELIVERY)
-    .values(reason=literal_column(f"'{DROPPED}'"))
+    update(deliveries).where(*_OF_DELIVERY).values(reason=literal_column(f"'{DROPPED}'"))
 )
 _OWE = Statement(
     insert(deliveries).on_conflict_do_nothing(),
@@ -75,9 +71,7 @@ def dead_letters(opened: EventStore, listener: str | None) -> list[DeliveryId]:
     Raises:
         NotFoundError: there is no such listener.
     """
-    wanted = (
-        opened.subscriptions.all() if listener is None else [_named(opened, listener)]
-    )
+    wanted = opened.subscriptions.all() if listener is None else [_named(opened, listener)]
     rows = (opened.reader.rows(_DEAD, key=each.id) for each in wanted)
     return sorted((row[0], row[1]) for found in rows for row in found)
 

@@ -62,9 +62,7 @@ def _unblocked() -> ColumnElement[bool]:
 
 
 _DUE_AGAIN = Statement(
-    _oldest_first(
-        _WINDOW.where(deliveries.c.due > 0, deliveries.c.due <= bindparam("now"))
-    )
+    _oldest_first(_WINDOW.where(deliveries.c.due > 0, deliveries.c.due <= bindparam("now")))
 )
 _NEW = Statement(_oldest_first(_WINDOW.where(deliveries.c.due == 0)))
 _LEFT_OUT = [f"key{n}" for n in range(MAX_LEFT_OUT)]

@@ -57,9 +57,10 @@ class Statement:
     def compiled(self) -> tuple[str, list[str], dict[str, Any]]:
         """The SQL text, the parameter names in its order, and values set beforehand."""
         if self._compiled is None:
-            options = {"column_keys": self._columns} if self._columns else {}
-            compiled = self._clause.compile(dialect=DIALECT, **options)
-            names = list(compiled.positiontup or ())  # type: ignore[attr-defined]
+            compiled = DIALECT.statement_compiler(
+                DIALECT, self._clause, column_keys=self._columns
+            )
+            names = list(compiled.positiontup or ())
             fixed = {k: v for k, v in compiled.params.items() if v is not None}
             self._compiled = str(compiled), names, fixed
         return self._compiled

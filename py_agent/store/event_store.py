@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,10 +216,8 @@ class EventStore:
         offered = iter(triples)
         while taken := list(itertools.islice(offered, BATCH)):
             drafts = [self._draft(*_triple(each), source, depth) for each in taken]
-            new = self.writer.run(
-                lambda cursor, drafts=drafts: self._store_many(cursor, drafts, deliver),
-                self._announce,
-            )
+            work = partial(self._store_many, drafts=drafts, deliver=deliver)
+            new = self.writer.run(work, self._announce)
             result += Published(len(taken), new.last - new.first + 1 if new else 0)
         return result
 
@@ -273,7 +272,12 @@ class EventStore:
             last = rows[-1][0]
 
     def _draft(
-        self, event_type: str, identifier: str, data: Any, source: str | None, depth: int
+        self,
+        event_type: str,
+        identifier: str,
+        data: Any,
+        source: str | None,
+        depth: int,
     ) -> Event:
         """Return the event to be, checked and frozen, without its number."""
         check_identity(event_type, identifier)
@@ -386,9 +390,11 @@ def _narrow(condition: Filter) -> list[Any]:
         for clause in condition.clauses
         if clause.field in columns and clause.chosen is not None
     ]
-    for clause in condition.clauses:
-        if clause.field == "created" and (compare := _MOMENTS.get(clause.operator)):
-            narrowed.append(compare(clause.micros))
+    narrowed += [
+        _MOMENTS[clause.operator](clause.micros)
+        for clause in condition.clauses
+        if clause.field == "created" and clause.operator in _MOMENTS
+    ]
     return narrowed
 
 

@@ -45,7 +45,9 @@ class AgentLock:
         while True:
             try:
                 descriptor = os.open(
-                    self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+                    self.path,
+                    os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                    0o600,
                 )
             except OSError as error:
                 raise StorageFault(f"cannot open the lock: {error}") from error

@@ -17,8 +17,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ..errors import StorageFault, StoreMissingError, StoreRefusedError
 from .dialects import (
-    DIALECT,
     APPLICATION_ID,
+    DIALECT,
     INTEGRITY_LIMIT,
     backup,
     check_integrity,
@@ -64,9 +64,7 @@ def create(path: Path) -> None:
     if not folder.is_dir():
         raise StoreRefusedError(f"cannot make the store {path}: {folder} is no folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreRefusedError(
-            f"cannot make the store {path}: the folder is not writable"
-        )
+        raise StoreRefusedError(f"cannot make the store {path}: the folder is not writable")
     draft = folder / f".{path.name}.{os.getpid()}.new"
     draft.unlink(missing_ok=True)
     try:

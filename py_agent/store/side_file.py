@@ -47,7 +47,8 @@ def read(store: Path) -> Inside:
     except OSError:
         return Inside()
     slots = [
-        content[start : start + SLOT].rstrip(b"\0") for start in range(0, len(content), SLOT)
+        content[start : start + SLOT].rstrip(b"\0")
+        for start in range(0, len(content), SLOT)
     ]
     if not slots:
         return Inside()

@@ -40,7 +40,10 @@ _LOOK = Statement(
 )
 _FREE = Statement(
     update(deliveries)
-    .where(text("state = 'running'"), text("state IN ('available', 'retryable', 'running')"))
+    .where(
+        text("state = 'running'"),
+        text("state IN ('available', 'retryable', 'running')"),
+    )
     .values(state=literal_column("'available'"), due=literal_column("0"))
 )
 _PARK = Statement(

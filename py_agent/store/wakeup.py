@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _STOP = b"stop"
 def address(store: Path) -> str:
     """Return the socket address of a store's agent."""
     digest = hashlib.sha256(os.fsencode(store)).hexdigest()[:32]
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return f"\0py_agent-{digest}"
     folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     return str(Path(folder) / f"py_agent-{digest[:16]}")
