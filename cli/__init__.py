@@ -1,0 +1,1 @@
+"""The commands, installed as `py_agent.cli`."""

@@ -31,7 +31,7 @@ class Handler:
     """
 
     def __init__(self, opened: Callable[[], EventStore], source: str | None = None) -> None:
-        self._opened = opened
+        self.opened = opened
         self._source = source
         self._new = 0
         self._known = 0
@@ -68,7 +68,7 @@ class Handler:
             StorageFault: the disk failed; it is safe to publish again.
         """
         depth = self._depth(event_type, identifier)
-        publication = self._opened().publish(
+        publication = self.opened().publish(
             event_type, identifier, data,
             deliver=deliver, source=self._source, depth=depth,
         )  # fmt: skip
@@ -97,7 +97,7 @@ class Handler:
             StorageFault: the disk failed; it is safe to publish again.
         """
         depth = self._depth("publish_many", "")
-        done = self._opened().publish_many(
+        done = self.opened().publish_many(
             triples, deliver=deliver, source=self._source, depth=depth
         )
         self._new += done.new
@@ -118,7 +118,7 @@ class Handler:
             StoreError: the store cannot be read.
         """
         found: list[Event] = []
-        for event in self._opened().query(compile_filter(match)):
+        for event in self.opened().query(compile_filter(match)):
             if limit is not None and len(found) >= limit:
                 break
             found.append(event)

@@ -137,11 +137,12 @@ class Dispatcher:
             self._look = True
             self._wake.notify()
 
-    def drain(self, deadline: float | None) -> bool:
+    def drain(self, deadline: float | None, later: bool = False) -> bool:
         """Wait until nothing is available or running and all results are committed.
 
         Args:
             deadline: monotonic time at which to stop waiting; None for never.
+            later: whether to wait also for what is due later.
 
         Returns:
             Whether it came to that; stuck, paused and later deliveries do not count.
@@ -153,8 +154,8 @@ class Dispatcher:
         while True:
             self._flush()
             with self._lock:
-                if self._stopping or self._is_idle():
-                    return self._is_idle()
+                if self._stopping or self._is_idle(later):
+                    return self._is_idle(later)
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
@@ -409,10 +410,11 @@ class Dispatcher:
             for each in list(lane.running.values()):
                 yield lane, each
 
-    def _is_idle(self) -> bool:
+    def _is_idle(self, later: bool = False) -> bool:
         now = self._caller.now()
         return (
             not self._look
             and not self._store.writer.pending
             and all(lane.idle(now) for lane in self._lanes.values())
+            and not (later and any(lane.next_due for lane in self._lanes.values()))
         )

@@ -59,7 +59,8 @@ def failed(
     counts = error.count if isinstance(error, Retry) else not _is_ours(error)
     tried = attempts + 1 if counts else attempts
     if counts and policy.gives_up(tried):
-        return _dead(tried, now, f"gave up after {tried} attempts", failure)
+        tries = "1 attempt" if tried == 1 else f"{tried} attempts"
+        return _dead(tried, now, f"gave up after {tries}", failure)
     asked = error.after if isinstance(error, Retry) else None
     delay = policy.delay(max(1, tried), chance) if asked is None else asked
     # At least one microsecond ahead: a due time of 0 means "never failed".

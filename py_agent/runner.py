@@ -80,8 +80,10 @@ class Runner:
         Returns:
             What it returned, and what it raised, if anything.
         """
-        args = tuple(_own(value, run.handler) for value in run.job.args)
-        named = {key: _own(value, run.handler) for key, value in run.job.arguments.items()}
+        args = tuple(own_handler(value, run.handler) for value in run.job.args)
+        named = {
+            key: own_handler(value, run.handler) for key, value in run.job.arguments.items()
+        }
         offered = {"handler": run.handler}
         try:
             function = bound(run.job.function, args, named, offered)
@@ -115,6 +117,6 @@ class Runner:
         return to_micros(self._clock.now())
 
 
-def _own(value: Any, handler: Handler) -> Any:
+def own_handler(value: Any, handler: Handler) -> Any:
     """Replace agent.handler, given as a job's argument, by the run's own handler."""
     return handler if isinstance(value, Handler) else value

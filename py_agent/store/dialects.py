@@ -8,6 +8,7 @@ WAL with synchronous=FULL syncs at every commit, NORMAL only at checkpoints
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -110,6 +111,25 @@ def open_engine(path: Path, durability: Durability) -> Engine:
     return create_engine(
         "sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True
     )
+
+
+def open_to_read(path: Path) -> Engine:
+    """Return an engine on a verified store that can change nothing in it.
+
+    Where the user may write, the connection could too, so that SQLite tidies up its side
+    files as usual; `query_only` keeps it from changing data.
+    """
+
+    def connect() -> sqlite3.Connection:
+        if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            return read_connection(path)
+        connection = sqlite3.connect(
+            uri(path, mode="rw"), uri=True, isolation_level=None, timeout=BUSY_SECONDS
+        )
+        connection.execute("PRAGMA query_only = ON").close()
+        return connection
+
+    return create_engine("sqlite://", creator=connect, hide_parameters=True)
 
 
 def uri(path: Path, **options: str) -> str:

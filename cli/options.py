@@ -1,0 +1,97 @@
+"""What all commands have in common: four options, and how an error is told."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from py_agent.errors import AgentError, StoreMissingError
+from py_agent.failures import printable
+
+if TYPE_CHECKING:
+    from py_agent.agent import Agent
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Common:
+    """The common options of one call.
+
+    Args:
+        config: the agent.toml to read.
+        db: the store.
+        path: the folder to put first where modules are looked for.
+        log_level: how much is logged.
+    """
+
+    config: str | None
+    db: str | None
+    path: str
+    log_level: str | None
+
+    def prepare(self, level: str = "info") -> None:
+        """Set up logging and the module path for a command that runs user code."""
+        from py_agent.agent import log_to_stderr
+        from py_agent.loading import add_path
+        from py_agent.settings import read_config
+
+        wanted = self.log_level or read_config(self.config, whole=False).engine.log_level
+        log_to_stderr(getattr(logging, (wanted or level).upper()))
+        add_path(self.path)
+
+    def agent(self, app: str | None, needed: bool = True) -> Agent:
+        """Return the agent of an app, or of agent.toml, with these options set."""
+        from py_agent.loading import agent_of_config, load_agent
+
+        agent = load_agent(app) if app else agent_of_config(self.config, needed)
+        agent.override(self.db, self.config)
+        return agent
+
+    def store(self) -> Path:
+        """Return the path of the store that the options, agent.toml or environment name."""
+        from py_agent.agent import Agent
+
+        if self.db == ":memory:":
+            raise StoreMissingError(
+                "a store in memory belongs to one process; name a file with --db"
+            )
+        return Agent(self.db, config=self.config).store_path()
+
+
+def common(function: F) -> F:
+    """Give a command the common options, and turn errors into one line and a code."""
+
+    @click.option("--config", metavar="FILE", help="The agent.toml to read.")
+    @click.option("--db", metavar="FILE", help="The store.")
+    @click.option(
+        "--path", metavar="FOLDER", default=".", help="Where modules are looked for first."
+    )
+    @click.option("--log-level", type=click.Choice(LEVELS), help="How much is logged.")
+    @functools.wraps(function)
+    def command(
+        *args: Any, config: str | None, db: str | None, path: str, log_level: str | None,
+        **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        try:
+            return function(*args, common=Common(config, db, path, log_level), **kwargs)
+        except AgentError as error:
+            fail(error)
+
+    return command  # type: ignore[return-value]
+
+
+def fail(error: AgentError) -> NoReturn:
+    """Tell an error, a line for each mistake, and end with its exit code."""
+    for line in str(error).splitlines() or [type(error).__name__]:
+        click.echo(f"Error: {printable(line)}", err=True)
+    sys.exit(error.exit_code)

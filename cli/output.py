@@ -1,0 +1,76 @@
+"""Rows for people (a table) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from py_agent.failures import printable
+
+Row = dict[str, Any]
+
+
+def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool, nothing: str) -> None:
+    """Print rows.
+
+    Args:
+        rows: the rows.
+        columns: the keys that a table shows, in order; JSON has all of them.
+        as_json: whether to print an array of objects.
+        nothing: the sentence for an empty table.
+    """
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif not rows:
+        click.echo(nothing, err=True)
+    elif sys.stdout.isatty():
+        _rich_table(rows, columns)
+    else:
+        _plain_table(rows, columns)
+
+
+def text(value: Any) -> str:
+    """Return a value as one line that cannot change the terminal."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False)
+    return printable(value)
+
+
+def _rich_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text, and not a string: what an event says is no markup.
+        table.add_row(*(Text(text(row[column]), _style(column, row)) for column in columns))
+    Console().print(table)
+
+
+def _style(column: str, row: Row) -> str:
+    colours = {
+        "completed": "green", "running": "cyan", "retryable": "yellow", "failed": "red",
+        "discarded": "red", "crashed": "red", "parked": "magenta", "skipped": "yellow",
+    }  # fmt: skip
+    if column in ("state", "outcome"):
+        return colours.get(str(row[column]), "")
+    return "red" if column == "error" else ""
+
+
+def _plain_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    lines = [list(columns), *([text(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())

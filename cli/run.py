@@ -1,0 +1,28 @@
+"""`agent go`: run an agent."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from py_agent.cli.options import Common, common
+
+
+@click.command()
+@click.argument("app", required=False)
+@click.option("--once", is_flag=True, help="Run each job once, deliver, and end.")
+@common
+def go(app: str | None, once: bool, common: Common) -> None:
+    """Run an agent until it is stopped.
+
+    APP is a file (example.py), module:name, or nothing for agent.toml.
+    """
+    common.prepare()
+    # A service's lines are read as they come, also through a pipe.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    agent = common.agent(app)
+    if not once:
+        agent.go()
+    elif not agent.run_once():
+        click.echo("Error: a job or an attempt failed; see above", err=True)
+        sys.exit(1)

@@ -1,0 +1,316 @@
+"""Finds the user's code: an agent in a file or module, or what agent.toml names.
+
+While user code is imported, `go()` in it only notes its agent, so that every command can
+look at a file that would start an agent when it is run as a program.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .agent import Agent, noting
+from .arguments import parameters
+from .errors import AgentError, ConfigError, LoadError
+from .registry import FOR_JOBS, FOR_LISTENERS, make_job, make_listener
+from .retry import RetryPolicy
+from .settings import Config, JobEntry, ListenerEntry, nearest, read_config
+from .timing import parse_rule
+
+Function = Callable[..., Any]
+
+
+def add_path(path: str) -> None:
+    """Put a folder first where Python looks for modules, as `python` does by itself."""
+    full = os.path.abspath(path)
+    if full not in sys.path[:1]:
+        sys.path.insert(0, full)
+        importlib.invalidate_caches()
+
+
+def load_agent(app: str) -> Agent:
+    """Return the agent that a file or module defines.
+
+    Args:
+        app: a file, `module` or `module:name`.
+
+    Raises:
+        LoadError: there is no such file or module, it does not import, or it does not
+            say which of its agents is meant.
+    """
+    module, agents, name = _import_app(app)
+    if name:
+        found = getattr(module, name, None)
+        if not isinstance(found, Agent):
+            known = [key for key, value in vars(module).items() if isinstance(value, Agent)]
+            raise LoadError(
+                f"{app}: there is no agent named {name!r}{nearest(name, known)}"
+            )
+        return found
+    candidates = agents or [
+        each for each in vars(module).values() if isinstance(each, Agent)
+    ]
+    unique = list(dict.fromkeys(candidates))
+    if not unique:
+        raise LoadError(f"{app} defines no agent; write agent = Agent() in it")
+    if len(unique) > 1:
+        raise LoadError(f"{app} defines {len(unique)} agents; name one, as in module:agent")
+    return unique[0]
+
+
+def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
+    """Return the agent that agent.toml describes.
+
+    Args:
+        path: the file; the usual places if not given.
+        needed: whether a missing file is an error; else the agent is empty.
+
+    Raises:
+        ConfigError: every mistake in it, one sentence each.
+    """
+    config = read_config(path)
+    if config.path is None and needed:
+        raise ConfigError(
+            "there is no agent.toml here; write one, or name your app: agent go example.py"
+        )
+    agent = Agent(config=config.path)
+    problems: list[str] = []
+    for number, job in enumerate(config.jobs, 1):
+        with _collecting(problems, f"{config.path}: [[jobs]] {number} ({job.run})"):
+            _add_job(agent, job, config)
+    for number, listener in enumerate(config.listeners, 1):
+        with _collecting(
+            problems, f"{config.path}: [[listeners]] {number} ({listener.run})"
+        ):
+            _add_listener(agent, listener, config)
+    if problems:
+        raise ConfigError(problems)
+    return agent
+
+
+def load_function(name: str) -> Function:
+    """Return the function named `module:function` or `module.function`.
+
+    Raises:
+        LoadError: there is no such module or function, or it does not import.
+    """
+    module, path = _import_named(name)
+    found: Any = module
+    for step in path.split("."):
+        owner, found = found, getattr(found, step, None)
+        if found is None:
+            known = [key for key, value in vars(owner).items() if callable(value)
+                     and not key.startswith("_")]  # fmt: skip
+            raise LoadError(
+                f"module {module.__name__} has no function {path!r}{nearest(step, known)}"
+            )
+    if not callable(found):
+        raise LoadError(f"{name} is not a function but {type(found).__name__}")
+    return typing.cast(Function, found)
+
+
+def convert_arguments(
+    function: Function,
+    given: Mapping[str, Any],
+    reserved: frozenset[str],
+    base: Path | None = None,
+) -> dict[str, Any]:
+    """Check named arguments against a function's annotations and convert them.
+
+    Args:
+        function: the job or listener.
+        given: the arguments, as TOML has them.
+        reserved: names that the engine passes.
+        base: the folder that relative paths are relative to; the working directory if
+            not given.
+
+    Raises:
+        ConfigError: every argument that the function lacks or that does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = parameters(function)
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:
+        hints = {}
+    problems: list[str] = []
+    converted: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in reserved:
+            problems.append(f"{name!r} is handed over by the agent and cannot be set")
+        elif name not in known and not open_ended:
+            names = known.keys() - reserved
+            problems.append(f"there is no argument {name!r}{nearest(name, names)}")
+        elif name in hints:
+            try:
+                value = TypeAdapter(hints[name]).validate_python(value)
+            except ValidationError as error:
+                why = error.errors(include_url=False, include_input=False)[0]["msg"]
+                problems.append(f"argument {name!r}: {why[:1].lower()}{why[1:]}")
+        if isinstance(value, Path) and base is not None:
+            value = base / value
+        converted[name] = value
+    if problems:
+        raise ConfigError(problems)
+    return converted
+
+
+@contextmanager
+def _collecting(problems: list[str], place: str) -> Iterator[None]:
+    """Note what is wrong at one place of the file, so that all is told at once."""
+    try:
+        yield
+    except AgentError as error:
+        problems += [f"{place}: {line}" for line in str(error).splitlines()]
+
+
+def _add_job(agent: Agent, entry: JobEntry, config: Config) -> None:
+    function = load_function(entry.run)
+    base = None if config.path is None else config.path.parent
+    arguments = convert_arguments(function, entry.arguments, FOR_JOBS, base)
+    rule = parse_rule(entry.every, entry.at)
+    # Not through add_job(): there, an argument named `every` or `name` is its own.
+    job = make_job(function, entry.name, (), arguments, str(rule))
+    agent.schedule.plan(job, rule, at_start=entry.every is not None)
+
+
+def _add_listener(agent: Agent, entry: ListenerEntry, config: Config) -> None:
+    function = load_function(entry.run)
+    base = None if config.path is None else config.path.parent
+    arguments = convert_arguments(function, entry.arguments, FOR_LISTENERS, base)
+    match = None
+    if entry.match is not None:
+        match = {field: tuple(term) for field, term in entry.match.items()}
+    retry = None
+    if entry.retry is not None:
+        attempts = entry.retry.attempts
+        retry = RetryPolicy(
+            None if attempts == "forever" else attempts,
+            entry.retry.first, entry.retry.factor, entry.retry.cap,
+        )  # fmt: skip
+    ordered_by = entry.ordered_by
+    agent.registry.add_listener(
+        make_listener(
+            function,
+            match,
+            arguments,
+            name=entry.name,
+            retry=retry,
+            timeout=entry.timeout,
+            concurrency=entry.concurrency,
+            ordered_by=tuple(ordered_by) if isinstance(ordered_by, list) else ordered_by,
+        )
+    )
+
+
+def _import_app(app: str) -> tuple[ModuleType, list[Agent], str]:
+    file, colon, name = app.partition(":")
+    if app.endswith(".py") or Path(app).is_file():
+        file, name = app, ""
+    elif not (file.endswith(".py") and colon):
+        with noting() as agents:
+            return _import_module(file, app), agents, name
+    path = Path(file)
+    if not path.is_file():
+        raise LoadError(f"there is no file {file}")
+    add_path(str(path.parent))
+    with noting() as agents:
+        return _import_file(path), agents, name
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under its stem: the name that its jobs have as a program, too."""
+    stem = path.stem
+    spec = importlib.util.spec_from_file_location(stem, path)
+    if spec is None or spec.loader is None:
+        raise LoadError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[stem] = module
+    loader = spec.loader
+    _guarded(str(path), lambda: loader.exec_module(module))
+    return module
+
+
+def _import_named(name: str) -> tuple[ModuleType, str]:
+    """Return the module of a dotted name, and the rest of the name."""
+    module_name, colon, path = name.partition(":")
+    if colon:
+        if not module_name or not path:
+            raise LoadError(f"{name!r} is no function; write module:function")
+        with noting():
+            return _import_module(module_name, name), path
+    steps = name.split(".")
+    if len(steps) < 2 or not all(steps):
+        raise LoadError(
+            f"{name!r} is no function; write module.function or module:function"
+        )
+    for cut in range(len(steps) - 1, 0, -1):
+        module_name = ".".join(steps[:cut])
+        if _exists(module_name):
+            with noting():
+                return _import_module(module_name, name), ".".join(steps[cut:])
+    raise LoadError(f"{name}: there is no module {steps[0]!r} here")
+
+
+def _exists(module_name: str) -> bool:
+    try:
+        with noting():
+            return importlib.util.find_spec(module_name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _import_module(module_name: str, asked: str) -> ModuleType:
+    try:
+        if importlib.util.find_spec(module_name) is None:
+            raise ModuleNotFoundError(name=module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            raise LoadError(f"{asked}: there is no module {module_name!r} here") from None
+    except (ImportError, ValueError):
+        pass  # the import below says why
+    found: list[ModuleType] = []
+    _guarded(asked, lambda: found.append(importlib.import_module(module_name)))
+    return found[0]
+
+
+def _guarded(asked: str, work: Callable[[], None]) -> None:
+    """Import user code; whatever it raises becomes one line that says where."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, AgentError):
+            text = str(error)
+        else:
+            text = f"{type(error).__name__}: {error}"
+        raise LoadError(f"{_where(error) or asked}: {text}") from error
+
+
+def _where(error: BaseException) -> str:
+    """Return `file:line` of the innermost frame that is the user's own code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    ours = os.path.dirname(__file__)
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [
+        frame for frame in frames
+        if not frame.filename.startswith((ours, "<frozen"))
+        and "site-packages" not in frame.filename
+        and not frame.filename.startswith(os.path.dirname(os.__file__))
+    ]  # fmt: skip
+    return f"{users[-1].filename}:{users[-1].lineno}" if users else ""
