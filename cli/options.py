@@ -45,8 +45,12 @@ class Common:
         from py_agent.loading import add_path
         from py_agent.settings import read_config
 
-        wanted = self.log_level or read_config(self.config, whole=False).engine.log_level
-        log_to_stderr(getattr(logging, (wanted or level).upper()))
+        wanted = self.log_level
+        if wanted is None:
+            # Mistakes are told by who reads the whole file, all at once.
+            found = read_config(self.config, whole=False, problems=[])
+            wanted = found.engine.log_level or level
+        log_to_stderr(getattr(logging, wanted.upper()))
         add_path(self.path)
 
     def agent(self, app: str | None, needed: bool = True) -> Agent:

@@ -134,10 +134,10 @@ class Agent:
         )  # fmt: skip
         self._registry.add_listener(listener)
         with self._lock:
-            if self._store is not None:
-                self._store.subscriptions.ensure([listener])
             if self._engine is not None:
-                self._engine.dispatcher.add([listener])
+                self._engine.add(listener)
+            elif self._store is not None:
+                self._store.subscriptions.ensure([listener])
 
     def add_job(
         self,
@@ -181,7 +181,7 @@ class Agent:
         """
         if _noted is not None:
             raise AgentError("start() cannot be called while a command imports this file")
-        self._doorbell.arm()
+        self._doorbell.rung = False
         self._start(scheduling=True)
 
     def drain(self, timeout: Seconds | None = None) -> bool:

@@ -18,6 +18,7 @@ from .errors import RegistrationError
 MAX_NAME = 255  # bytes of UTF-8: a name must fit into a slot of the side file
 
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def function_name(function: Callable[..., Any], name: str | None = None) -> str:
@@ -70,6 +71,12 @@ def named(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(name for name, p in parameters(function).items() if p.kind in BY_NAME)
 
 
+def _taken(function: Callable[..., Any], args: tuple[Any, ...]) -> set[str]:
+    """Return the names of the parameters that the positional arguments fill."""
+    places = [n for n, p in parameters(function).items() if p.kind in BY_PLACE]
+    return set(places[: len(args)])
+
+
 def check_call(
     what: str,
     function: Callable[..., Any],
@@ -93,7 +100,7 @@ def check_call(
         raise RegistrationError(f"{what}: {function!r} is not a function")
     known = parameters(function)
     extra = dict.fromkeys((offered & named(function)) - kwargs.keys())
-    taken = set(list(known)[: len(args)])
+    taken = _taken(function, args)
     extra = {name: None for name in extra if name not in taken}
     try:
         inspect.signature(function).bind(*args, **kwargs, **extra)
@@ -118,6 +125,6 @@ def bound(
         kwargs: named arguments that the user gave; they win over what is offered.
         offered: what the engine has to hand over, by name.
     """
-    names = named(function) - set(list(parameters(function))[: len(args)])
+    names = named(function) - _taken(function, args)
     passed = {name: value for name, value in offered.items() if name in names}
     return functools.partial(function, *args, **{**passed, **kwargs})

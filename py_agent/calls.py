@@ -6,8 +6,8 @@ import inspect
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 
-from .arguments import bound
 from .clock import Clock, to_micros
 from .context import Handler, depth_of_publications
 from .events import Event
@@ -87,7 +87,8 @@ class Caller:
             return completed(attempts, self.now(), wanted), None
         except BaseException as raised:
             error = raised
-            if isinstance(error, TimeoutError) and not str(error) and listener.timeout:
+            # A plain function is not ended, so its bare TimeoutError is its own.
+            if listener.timeout and is_async(listener) and _is_bare_timeout(error):
                 error = TimeoutError(f"did not end within {listener.timeout:g} s")
             attempt = failed(error, listener.retry, attempts, self.now(), self._chance)
             _report(listener, started, attempt)
@@ -133,7 +134,8 @@ class Caller:
             if listener.where is not None and not listener.where(event):
                 return False
             offered = {"handler": self._handlers(listener.name), "event": event}
-            function = bound(listener.function, (), listener.arguments, offered)
+            asked = {name: offered[name] for name in listener.asks_for}
+            function = partial(listener.function, **{**asked, **listener.arguments})
             call(function, self._loop, listener.timeout)
             return True
         finally:
@@ -143,6 +145,10 @@ class Caller:
 def is_async(listener: Listener) -> bool:
     """Return whether a listener is a coroutine function."""
     return inspect.iscoroutinefunction(listener.function)
+
+
+def _is_bare_timeout(error: BaseException) -> bool:
+    return type(error) is TimeoutError and not error.args
 
 
 def _report(listener: Listener, started: Call, attempt: Attempt) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from .calls import Caller
 from .clock import Clock
 from .errors import StoreError
-from .failures import printable
+from .failures import failure_of, printable
 from .lanes import MAX_REPLACED, Call, Lane
 from .registry import Listener
 from .retry import Pause
@@ -70,6 +70,7 @@ class Dispatcher:
         self._last = 0  # the newest event that has been handed over or looked for
         self._version = 0  # of changes by hand
         self._look = False
+        self._turning = False  # whether the own thread is doing what is due
         self._next_look = 0.0
         self._fault_until = 0.0
         self._stopping = False
@@ -215,7 +216,7 @@ class Dispatcher:
         """Load a window of a lane that is behind."""
         self._flush()  # so that the store knows every result but the very last ones
         with self._lock:
-            lane.missed = False
+            lane.begin_load()
             skip = frozenset(lane.held)
             left_out = tuple(lane.left_out) if lane.listener.ordered_by else None
             most = lane.window - lane.waiting
@@ -254,32 +255,37 @@ class Dispatcher:
     def _deliver(self, lane: Lane, started: Call) -> Call | None:
         """Make one call, queue its result, and return the lane's next call."""
         attempt: Attempt | None = None
+        fault = False
         try:
             attempt = self._attempt(lane, started)
         except StoreError as error:
             log.error("%s waits, as the store failed: %s", lane.listener.name, error)
-            with self._lock:
-                self._fault_until = self._clock.boot() + FAULT_SECONDS
-                lane.forget()
-                lane.look_again()
-                self._look_after(lane)
+            fault = True
         with self._lock:
             if started.abandoned:
                 return None
             lane.end(started, attempt)
-            unstuck = started.stuck and lane.paused_until == NEVER
-        if attempt is not None:
-            recorded = partial(self._recorded, lane, started.owed, attempt)
-            self._store.deliveries.record(started.owed, attempt, recorded)
+            if fault:
+                self._fault_until = self._clock.boot() + FAULT_SECONDS
+                lane.forget()
+                lane.look_again()
+                self._look_after(lane)
+            unstuck = started.stuck and lane.paused_as_stuck
+            # Queued before the lock is given back, or a stop could close the store first.
+            if attempt is not None:
+                recorded = partial(self._recorded, lane, started.owed, attempt)
+                self._store.deliveries.record(started.owed, attempt, recorded)
         if unstuck and not lane.too_stuck():
             self._hold(lane, None, None)
         with self._lock:
             self._quiet.notify_all()
-            if lane.behind:
+            now = self._caller.now()
+            # In a long backlog most calls leave nothing to do for the own thread.
+            if lane.behind and (lane not in self._needy or lane.hungry(now)):
                 self._look_after(lane)
             if not self._flush_awaited:
                 self._wake.notify()
-            return None if self._stopping else lane.take(self._caller.now())
+            return None if self._stopping else lane.take(now)
 
     def _attempt(self, lane: Lane, started: Call) -> Attempt | None:
         """Enter the function and return its result; None if it is not owed any more."""
@@ -296,8 +302,8 @@ class Dispatcher:
         if isinstance(error, Pause):
             until = NEVER
             if error.after is not None:
-                until = self._caller.now() + round(error.after * 1_000_000)
-            self._hold(lane, until, str(error))
+                until = min(NEVER, self._caller.now() + round(error.after * 1_000_000))
+            self._hold(lane, until, failure_of(error).message)
         elif error is not None:
             self.failures += 1
         return attempt
@@ -316,6 +322,7 @@ class Dispatcher:
         name = lane.listener.name
         with self._lock:
             lane.hold(until)
+            lane.paused_as_stuck = reason == STUCK
             self._look_after(lane)
         if until is None:
             log.info("%s goes on", name)
@@ -336,11 +343,12 @@ class Dispatcher:
                 for each in lane.running.values()
                 if not each.stuck and each.deadline is not None and boot >= each.deadline
             ]
-            for _, each in found:
+            # Queued before the lock is given back: a call that ends now comes after it.
+            for lane, each in found:
                 each.stuck = True
+                self._caller.record_stuck(lane.listener, each)
             self._quiet.notify_all()
-        for lane, each in found:
-            self._caller.record_stuck(lane.listener, each)
+        for lane, _ in found:
             if lane.too_stuck() and not lane.paused(self._caller.now()):
                 self._hold(lane, NEVER, STUCK)
                 log.error("%d calls of it are stuck", MAX_REPLACED + 1)
@@ -352,15 +360,19 @@ class Dispatcher:
     def _run(self) -> None:
         while True:
             with self._lock:
+                self._turning = False
+                self._quiet.notify_all()
                 while not self._stopping and (wait := self._seconds_to_wait()) > 0:
                     self._clock.wait(self._wake, wait)
                 if self._stopping:
                     return
+                self._turning = True
             try:
                 self._turn()
             except StoreError as error:
                 log.error("the store failed and is tried again: %s", error)
                 with self._lock:
+                    self._look = True
                     self._fault_until = self._clock.boot() + FAULT_SECONDS
 
     def _turn(self) -> None:
@@ -397,6 +409,8 @@ class Dispatcher:
                 return 0.0
             if lane.next_due is not None:
                 waits.append((lane.next_due - now) / 1_000_000)
+            if lane.paused_until is not None and lane.paused_until > now:
+                waits.append((lane.paused_until - now) / 1_000_000)
             calls = [each for each in lane.running.values() if not each.stuck]
             waits += [each.deadline - boot for each in calls if each.deadline is not None]
         return min(waits)
@@ -414,6 +428,7 @@ class Dispatcher:
         now = self._caller.now()
         return (
             not self._look
+            and not self._turning
             and not self._store.writer.pending
             and all(lane.idle(now) for lane in self._lanes.values())
             and not (later and any(lane.next_due for lane in self._lanes.values()))

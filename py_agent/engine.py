@@ -18,7 +18,7 @@ from .clock import Clock, to_micros
 from .context import Handler
 from .dispatcher import Dispatcher
 from .errors import StoppedError, StoreError
-from .registry import Registry
+from .registry import Listener, Registry
 from .runner import Runner
 from .scheduler import Schedule, Scheduler
 from .service import Service
@@ -28,7 +28,7 @@ from .store.dialects import check_integrity
 from .store.event_store import EventStore
 from .store.lock import AgentLock
 from .store.side_file import SideFile, read
-from .store.takeover import Takeover, take_over
+from .store.takeover import Takeover, adopt, take_over
 from .store.wakeup import WakeListener
 from .threads import LoopThread, Threads
 
@@ -114,6 +114,11 @@ class Engine:
         )  # fmt: skip
         for service in self._services:
             service.start()
+
+    def add(self, listener: Listener) -> None:
+        """Deliver to a listener that was registered after the start."""
+        adopt(self._opened(), listener)
+        self.dispatcher.add([listener])
 
     def stop(self, grace: float, close: Callable[[], None] = lambda: None) -> None:
         """Finish or hand back all work, then give up the lock.

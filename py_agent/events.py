@@ -80,9 +80,28 @@ class Event:
             delivery_key, data, None,
         )  # fmt: skip
 
-    def _fill(self, *values: Any) -> None:
-        for name, value in zip(_FILLED, values, strict=True):
-            object.__setattr__(self, name, value)
+    def _fill(
+        self,
+        event_type: str,
+        identifier: str,
+        created: datetime,
+        source: str | None,
+        id: int,
+        depth: int,
+        delivery_key: str | None,
+        data: Any,
+        text: str | None,
+    ) -> None:
+        fill = object.__setattr__  # spelled out: several are made for every event
+        fill(self, "event_type", event_type)
+        fill(self, "identifier", identifier)
+        fill(self, "created", created)
+        fill(self, "source", source)
+        fill(self, "id", id)
+        fill(self, "depth", depth)
+        fill(self, "delivery_key", delivery_key)
+        fill(self, "_data", data)
+        fill(self, "_text", text)
 
     @classmethod
     def stored(
@@ -150,12 +169,6 @@ class Event:
 
     def __repr__(self) -> str:
         return f"Event({self.event_type!r}, {self.identifier!r}, {self.data!r})"
-
-
-_FILLED = (
-    "event_type", "identifier", "created", "source", "id", "depth", "delivery_key",
-    "_data", "_text",
-)  # fmt: skip
 
 
 class Publication:
@@ -229,11 +242,12 @@ def _check_text(what: str, value: Any, limit: int) -> None:
         )
     if "\0" in value:
         raise EventError(f"the {what} {value!r:.80} holds a NUL character")
-    if not value.isascii() and not _is_unicode(value):
+    if not value.isascii() and not is_unicode(value):
         raise EventError(f"the {what} {value!r:.80} holds half a character (surrogate)")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Return whether a text is whole characters only, without lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -257,7 +271,7 @@ def encode(data: Any, limit: int = MAX_DATA) -> str:
             _refuse_deep(json.loads(text), MAX_DEPTH)
     except (TypeError, ValueError, RecursionError, AttributeError) as error:
         raise EventError(_complaint(data, error)) from error
-    if not text.isascii() and not _is_unicode(text):
+    if not text.isascii() and not is_unicode(text):
         text = _ENCODE_ASCII(data)  # half characters survive as \uXXXX escapes
     size = len(text) if text.isascii() else len(text.encode())
     if size > limit:
@@ -307,7 +321,7 @@ def _complaint(data: Any, error: Exception) -> str:
         return f"the data is nested more than {MAX_DEPTH} levels deep"
     try:
         found = _find_bad(data, "data", ())
-    except RecursionError:
+    except (RecursionError, ValueError):
         found = None
     return found or f"the data has no JSON form: {error}"
 
@@ -321,6 +335,8 @@ def _find_bad(value: Any, path: str, above: tuple[int, ...]) -> str | None:
         for key, item in value.items():
             if not isinstance(key, (str, int, float, bool, type(None))):
                 return f"{path} has a key that is no text: {key!r:.80}"
+            if problem := _refusal({key: None}):
+                return f"{path} has a key that is not JSON: {problem}"
             if found := _find_bad(item, f"{path}.{key}", above):
                 return found
         return None
@@ -330,8 +346,18 @@ def _find_bad(value: Any, path: str, above: tuple[int, ...]) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"{path} is {value}, which JSON does not know"
     if value is None or isinstance(value, (str, int, float)):
-        return None
+        problem = _refusal(value)
+        return f"{path} is not JSON: {problem}" if problem else None
     try:
         return _find_bad(_json_form(value), path, above)
     except (TypeError, ValueError, AttributeError) as error:
         return f"{path} is not JSON: {error}"
+
+
+def _refusal(value: Any) -> str:
+    """Return why json refuses a single value, as a number of too many digits; or ""."""
+    try:
+        _ENCODE(value)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -31,12 +31,12 @@ def failure_of(error: BaseException) -> Failure:
     """Return what to keep of an exception, however badly it behaves itself."""
     try:
         message = str(error)
-    except Exception:
+    except BaseException:
         message = "(its text cannot be shown)"
     try:
         told = traceback.TracebackException.from_exception(error, capture_locals=False)
         trace = "".join(told.format())
-    except Exception:
+    except BaseException:
         trace = "(its traceback cannot be shown)"
     return Failure(
         type(error).__name__,

@@ -185,6 +185,8 @@ def _checked(field: str, operator: str, value: Any) -> Any:
     if operator in LISTS:
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
             raise FilterError(f"{field}: {operator!r} needs a list, not {value!r}")
+        if isinstance(value, (set, frozenset)):
+            value = sorted(value, key=repr)  # its own order differs between processes
         return [_checked(field, "==", item) for item in value]
     if operator == "exists" and not isinstance(value, bool):
         raise FilterError(f"{field}: 'exists' needs True or False, not {value!r}")
@@ -200,8 +202,8 @@ def _checked(field: str, operator: str, value: Any) -> Any:
         raise FilterError(f"{field} is a text; it cannot be compared with {value!r}")
     try:
         return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise FilterError(f"{field}: {value!r} is not a JSON value") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FilterError(f"{field}: {value!r:.80} is not a JSON value") from error
 
 
 def _checked_moment(operator: str, value: Any) -> Any:

@@ -65,8 +65,11 @@ class Lane:
         self.seen = 0  # every event up to this one was considered by a load
         self.next_due: int | None = None
         self.paused_until: int | None = None
+        self.paused_as_stuck = False  # so that it goes on when a stuck call ends
         self._followers: dict[str, deque[Owed]] = {}
         self._failing: set[str] = set()  # keys whose failure is not recorded yet
+        self._failed: set[str] = set()  # those recorded since the last load began
+        self._forgot = False  # whether `forget` came since the last load began
         self.left_out: set[str] = set()  # keys with more deliveries in the store
 
     @property
@@ -105,7 +108,9 @@ class Lane:
         """Take a delivery that was just committed, or leave it in the store."""
         if owed.event_id <= self.seen or owed.event_id in self.held:
             return
-        ordered_and_blocked = owed.order_key is not None and self.blocked
+        ordered_and_blocked = owed.order_key is not None and (
+            self.blocked or owed.order_key in self._failing
+        )
         if self.behind or ordered_and_blocked or len(self.held) >= self.window:
             self.look_again()
             return
@@ -117,17 +122,26 @@ class Lane:
         """Note that the store may hold something new."""
         self.behind = self.missed = True
 
+    def begin_load(self) -> None:
+        """Note that a window is being loaded: what comes from now on may be missed."""
+        self.missed = self._forgot = False
+        self._failed.clear()
+
     def fill(self, backlog: Backlog) -> None:
-        """Take a window that was loaded after `missed` was cleared."""
+        """Take a window that was loaded after `begin_load`."""
+        if self._forgot:
+            self.behind = True  # it was read without what was in memory then
+            return
         self.seen = max(self.seen, backlog.newest)
         self.next_due = backlog.next_due
-        self.blocked = backlog.blocked
-        self.behind = backlog.more or self.missed
+        failed = bool(self._failing or self._failed)  # after the window was read, maybe
+        self.blocked = backlog.blocked or failed
+        self.behind = backlog.more or self.missed or failed
         for owed in backlog.rows:
             if owed.event_id in self.held:
                 continue
-            if owed.order_key in self._failing:
-                self.behind = True  # it is blocked as soon as that failure is recorded
+            if owed.order_key in self._failing or owed.order_key in self._failed:
+                self.behind = True  # blocked, though the window was read before that
                 continue
             self._add(owed)
 
@@ -144,6 +158,8 @@ class Lane:
         call = Call(owed, stuck=True)
         self.held.add(owed.event_id)
         self.running[owed.event_id] = call
+        if owed.order_key is not None:
+            self._followers.setdefault(owed.order_key, deque())
         return call
 
     def end(self, call: Call, attempt: Attempt | None) -> None:
@@ -157,6 +173,7 @@ class Lane:
         self.running.pop(owed.event_id, None)
         if attempt is None:
             self.held.discard(owed.event_id)
+            self.look_again()  # a window that is being loaded leaves it out
         if attempt is not None and attempt.state in (State.AVAILABLE, State.RETRYABLE):
             self._hold_back(owed, attempt)
         elif owed.order_key is not None:
@@ -170,14 +187,19 @@ class Lane:
         if attempt.state is State.RETRYABLE:
             due = self.next_due
             self.next_due = attempt.due if due is None else min(due, attempt.due)
+            self.missed = True  # a window that is being loaded may not know of it
+            self.blocked = self.blocked or owed.order_key is not None
         if owed.order_key is not None:
-            self._failing.discard(owed.order_key)
+            if attempt.state in (State.AVAILABLE, State.RETRYABLE):
+                self._failing.discard(owed.order_key)
+                self._failed.add(owed.order_key)
             if owed.retried or self.blocked:
                 self.look_again()  # followers that were left out may be free now
 
     def hold(self, until: int | None) -> None:
         """Pause until a moment in microseconds, or go on (None)."""
         self.paused_until = until
+        self.paused_as_stuck = False
         if until is not None:
             self.forget()
             self.next_due = None if until >= NEVER else until
@@ -185,6 +207,7 @@ class Lane:
 
     def forget(self) -> None:
         """Leave everything that has not started to the store."""
+        self._forgot = True
         self._drop([*self.ready, *(o for f in self._followers.values() for o in f)])
         self.ready.clear()
         self.left_out.clear()
@@ -231,7 +254,7 @@ class Lane:
         self._drop(self._followers.pop(owed.order_key, ()))
         self.left_out.discard(owed.order_key)
         self._failing.add(owed.order_key)
-        self.behind = True
+        self.look_again()
         self.blocked = self.blocked or attempt.state is State.RETRYABLE
 
     def _drop(self, owed: Iterable[Owed]) -> None:

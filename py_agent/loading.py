@@ -78,17 +78,17 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
     Raises:
         ConfigError: every mistake in it, one sentence each.
     """
-    config = read_config(path)
+    problems: list[str] = []
+    config = read_config(path, problems=problems)
     if config.path is None and needed:
         raise ConfigError(
             "there is no agent.toml here; write one, or name your app: agent go example.py"
         )
     agent = Agent(config=config.path)
-    problems: list[str] = []
-    for number, job in enumerate(config.jobs, 1):
+    for number, job in config.jobs.items():
         with _collecting(problems, f"{config.path}: [[jobs]] {number} ({job.run})"):
             _add_job(agent, job, config)
-    for number, listener in enumerate(config.listeners, 1):
+    for number, listener in config.listeners.items():
         with _collecting(
             problems, f"{config.path}: [[listeners]] {number} ({listener.run})"
         ):

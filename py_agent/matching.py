@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from .errors import FilterError
 from .events import Event
 from .filters import MISSING, Clause, Extract, Filter, extractor, same_key
 
@@ -101,6 +102,8 @@ def check_ordering(ordered_by: str | Iterable[str] | None) -> Ordering:
     """
     if ordered_by is None:
         return ()
+    if not isinstance(ordered_by, Iterable):
+        raise FilterError(f"ordered_by must be a path or paths, not {ordered_by!r}")
     paths = (ordered_by,) if isinstance(ordered_by, str) else tuple(ordered_by)
     for path in paths:
         extractor(path)

@@ -8,6 +8,7 @@ from .errors import EchoError, StoppedError, StorageFault
 from .failures import Failure, failure_of
 from .retry import Discard, Pause, Retry, RetryPolicy
 from .store.deliveries import Attempt
+from .store.subscriptions import NEVER
 from .store.tables import State
 
 SECOND = 1_000_000  # microseconds
@@ -64,7 +65,7 @@ def failed(
     asked = error.after if isinstance(error, Retry) else None
     delay = policy.delay(max(1, tried), chance) if asked is None else asked
     # At least one microsecond ahead: a due time of 0 means "never failed".
-    due = now + max(1, round(delay * SECOND))
+    due = min(NEVER - 1, now + max(1, round(delay * SECOND)))
     return Attempt(State.RETRYABLE, tried, now, due, failure=failure)
 
 

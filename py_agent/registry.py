@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from .arguments import check_call, function_name
+from .arguments import check_call, function_name, named
 from .errors import RegistrationError
 from .events import Event
 from .filters import Filter, Match, compile_filter
@@ -50,6 +51,11 @@ class Listener:
     ordered_by: Ordering = ()
     where: Where | None = None
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def asks_for(self) -> frozenset[str]:
+        """What its function names of that which can be handed over with an event."""
+        return FOR_LISTENERS & named(self.function)
 
 
 @dataclass(frozen=True)

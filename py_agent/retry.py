@@ -15,12 +15,15 @@ from .errors import UsageError
 
 Seconds = float | timedelta
 
+LONGEST = 100 * 365.25 * 86_400  # seconds; no moment or timer is asked to go further
+
 
 def seconds(value: Seconds, what: str = "a duration") -> float:
     """Return a duration given as a number of seconds or a timedelta in seconds.
 
     Args:
-        value: a number of seconds (int or float) or a timedelta; not negative.
+        value: a number of seconds (int or float) or a timedelta; not negative. A
+            century and more is taken for a century.
         what: the name of the argument, for the error.
 
     Raises:
@@ -34,7 +37,7 @@ def seconds(value: Seconds, what: str = "a duration") -> float:
         )
     if not 0 <= value < float("inf"):
         raise UsageError(f"{what} must not be negative or endless, but is {value!r}")
-    return float(value)
+    return float(min(value, LONGEST))
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,11 @@ class RetryPolicy:
                 f"RetryPolicy(attempts=...) must be 1 or more, or None for ever; "
                 f"not {self.attempts!r}"
             )
-        if not 1 <= self.factor < float("inf"):
+        if (
+            isinstance(self.factor, bool)
+            or not isinstance(self.factor, (int, float))
+            or not 1 <= self.factor < float("inf")
+        ):
             raise UsageError(
                 f"RetryPolicy(factor=...) must be at least 1, not {self.factor!r}"
             )
@@ -77,8 +84,10 @@ class RetryPolicy:
     def ceiling(self, failures: int) -> float:
         """Return the longest wait, in seconds, after the given number of failures."""
         first, cap = seconds(self.first), seconds(self.cap)
+        if first == 0:
+            return 0.0
         try:
-            return min(cap, first * self.factor ** max(0, failures - 1))
+            return min(cap, first * float(self.factor) ** max(0, failures - 1))
         except OverflowError:
             return cap
 

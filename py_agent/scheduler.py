@@ -342,7 +342,7 @@ class Scheduler:
                 self._schedule.cancel(entry)
                 continue
             self._due(entry)
-            entry.last = self._clock.now()
+            entry.last = entry.due_at  # not now: found after midnight, it is yesterday's
             self._plan(entry, entry.due)
             self._push(entry)
 

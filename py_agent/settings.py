@@ -11,7 +11,7 @@ import logging
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ log = logging.getLogger("py_agent.settings")
 LOCAL = Path("agent.toml")
 SHARED = Path("/etc/observability/agent.toml")  # shared with an existing framework
 DEFAULT_STORE = "agent.sqlite"
+STORE_VARIABLE = "PY_AGENT_DB_PATH"
 
 
 class EngineSettings(BaseSettings):
@@ -32,7 +33,7 @@ class EngineSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PY_AGENT_", extra="forbid")
 
-    db: str | None = Field(None, min_length=1, validation_alias="PY_AGENT_DB_PATH")
+    db: str | None = Field(None, min_length=1, validation_alias=STORE_VARIABLE)
     durability: Literal["full", "fast"] | None = None
     grace: float | None = Field(None, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] | None = None
@@ -91,14 +92,14 @@ class Config:
     Args:
         path: the file; None if there is none.
         engine: the engine's own settings.
-        jobs: the file's jobs.
-        listeners: the file's listeners.
+        jobs: the file's jobs, by their position from 1.
+        listeners: the file's listeners, likewise.
     """
 
     path: Path | None
     engine: EngineSettings
-    jobs: tuple[JobEntry, ...] = ()
-    listeners: tuple[ListenerEntry, ...] = ()
+    jobs: Mapping[int, JobEntry] = field(default_factory=dict)
+    listeners: Mapping[int, ListenerEntry] = field(default_factory=dict)
 
     @property
     def store(self) -> str | None:
@@ -119,12 +120,18 @@ def find_config(path: str | os.PathLike[str] | None = None) -> Path | None:
     return next((each for each in (LOCAL, SHARED) if each.is_file()), None)
 
 
-def read_config(path: str | os.PathLike[str] | None = None, whole: bool = True) -> Config:
+def read_config(
+    path: str | os.PathLike[str] | None = None,
+    whole: bool = True,
+    problems: list[str] | None = None,
+) -> Config:
     """Read agent.toml and the environment.
 
     Args:
         path: the file; the first of `./agent.toml` and the shared one if not given.
         whole: whether the jobs and listeners are read too.
+        problems: where to add mistakes, one sentence each, instead of raising; the jobs
+            and listeners that have none are returned.
 
     Raises:
         ConfigError: every mistake, one sentence each.
@@ -134,21 +141,41 @@ def read_config(path: str | os.PathLike[str] | None = None, whole: bool = True) 
     if not whole:
         content = {"agent": content.get("agent", {})}
     elif found == SHARED:
-        foreign = sorted(content.keys() - _File.model_fields.keys())
-        if foreign:
-            log.info("%s: sections of others are left alone: %s",
-                     found, ", ".join(foreign))  # fmt: skip
-        content = {key: content[key] for key in content if key not in foreign}
-    problems: list[str] = []
-    file = _File()
+        content = _without_foreign(content)
+    mistakes: list[str] = [] if problems is None else problems
+    engine = _engine(found, content.get("agent", {}), mistakes)
+    jobs, listeners = _tables(found, content, mistakes)
+    if mistakes and problems is None:
+        raise ConfigError(mistakes)
+    return Config(found, engine, jobs, listeners)
+
+
+def _without_foreign(content: dict[str, Any]) -> dict[str, Any]:
+    foreign = sorted(content.keys() - _File.model_fields.keys())
+    if foreign:
+        names = ", ".join(foreign)
+        log.info("%s: sections of others are left alone: %s", SHARED, names)
+    return {key: value for key, value in content.items() if key not in foreign}
+
+
+def _tables(
+    path: Path | None, content: dict[str, Any], problems: list[str]
+) -> tuple[dict[int, JobEntry], dict[int, ListenerEntry]]:
+    """Return the tables that have no mistake, by position."""
     try:
         file = _File(**content)
     except ValidationError as error:
-        problems += _sentences(found, error, _File)
-    engine = _engine(found, content.get("agent", {}), problems)
-    if problems:
-        raise ConfigError(problems)
-    return Config(found, engine, tuple(file.jobs), tuple(file.listeners))
+        problems += _sentences(path, error, _File, content)
+        wrong = {tuple(each["loc"][:2]) for each in error.errors()}
+    else:
+        return dict(enumerate(file.jobs, 1)), dict(enumerate(file.listeners, 1))
+    good: dict[str, dict[int, Any]] = {"jobs": {}, "listeners": {}}
+    for key, model in _TABLES.items():
+        tables = content.get(key, [])
+        for number, table in enumerate(tables if isinstance(tables, list) else []):
+            if (key, number) not in wrong and (key,) not in wrong:
+                good[key][number + 1] = model(**table)
+    return good["jobs"], good["listeners"]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -171,40 +198,68 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _engine(path: Path | None, section: Any, problems: list[str]) -> EngineSettings:
     values = dict(section) if isinstance(section, Mapping) else {}
-    if isinstance(values.get("db"), str) and values["db"] != ":memory:" and path:
-        values["db"] = str(path.parent / values["db"])
-    if "db" in values:
-        values["PY_AGENT_DB_PATH"] = values.pop("db")
+    if STORE_VARIABLE in values:
+        del values[STORE_VARIABLE]
+        problems.append(f"{path}: [agent]: there is no key {STORE_VARIABLE!r}; it is db")
+    given = set(values)
+    db = values.pop("db", None)
+    if db is not None:
+        if path and isinstance(db, str) and db not in ("", ":memory:"):
+            db = str(path.parent / db)
+        values[STORE_VARIABLE] = db
     try:
         return EngineSettings(**values)
     except ValidationError as error:
-        problems += [
-            sentence.replace("PY_AGENT_DB_PATH", "db")
-            for sentence in _sentences(path, error, EngineSettings, ("agent",))
-        ]
+        for each in error.errors(include_url=False, include_input=False):
+            key = "db" if each["loc"][0] == STORE_VARIABLE else str(each["loc"][0])
+            variable = STORE_VARIABLE if key == "db" else f"PY_AGENT_{key.upper()}"
+            where = f"{path}: [agent]" if key in given else f"the environment: {variable}"
+            if each["type"] == "extra_forbidden":
+                known = _known_keys(EngineSettings, ())
+                problems.append(f"{where}: {_no_key(key, known)}")
+            else:
+                place = f"{where} {key}" if key in given else where
+                problems.append(f"{place}: {_lower(each['msg'])}")
         return EngineSettings.model_construct()
 
 
 def _sentences(
-    path: Path | None,
-    error: ValidationError,
-    model: type[BaseModel],
-    prefix: tuple[str, ...] = (),
+    path: Path | None, error: ValidationError, model: type[BaseModel], content: Any
 ) -> list[str]:
     """Return one sentence for each mistake, without the value, which may be secret."""
-    lines = []
+    lines: list[str] = []
+    wrong: dict[str, list[str]] = {}  # by place: what each type would have wanted
     for each in error.errors(include_url=False, include_input=False):
-        location = prefix + tuple(each["loc"])
-        place = _place(location)
+        location = tuple(each["loc"])
         if each["type"] == "extra_forbidden":
-            known = _known_keys(model, tuple(each["loc"]))
-            what = f"there is no key {location[-1]!r}{nearest(str(location[-1]), known)}"
+            what = _no_key(str(location[-1]), _known_keys(model, location))
             place = _place(location[:-1])
+            lines.append(f"{path}: {place}{': ' if place else ''}{what}")
         else:
-            what = each["msg"][:1].lower() + each["msg"][1:]
-        source = str(path) if path else "the environment"
-        lines.append(f"{source}: {place}{': ' if place else ''}{what}")
-    return lines
+            if each["type"] != "missing":
+                location = _given(content, location)
+            wrong.setdefault(_place(location), []).append(_lower(each["msg"]))
+    return lines + [f"{path}: {place}: {' or '.join(w)}" for place, w in wrong.items()]
+
+
+def _no_key(key: str, known: Iterable[str]) -> str:
+    return f"there is no key {key!r}{nearest(key, known)}"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _given(content: Any, location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the part of a location that is in the file, without names of types."""
+    for depth, step in enumerate(location):
+        if isinstance(content, dict) and step in content:
+            content = content[step]
+        elif isinstance(content, list) and isinstance(step, int) and step < len(content):
+            content = content[step]
+        else:
+            return location[:depth]
+    return location
 
 
 def _place(location: tuple[Any, ...]) -> str:

@@ -131,9 +131,23 @@ async def _bounded(awaitable: Any, timeout: float | None) -> Any:
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        while not _ran_to_its_stop(loop):
+            pass
     finally:
         loop.close()
+
+
+def _ran_to_its_stop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run a loop; false if SystemExit or Ctrl-C, raised in a coroutine, broke out of it.
+
+    The coroutine's own future holds that error as well, so it is not lost here.
+    """
+    try:
+        loop.run_forever()
+    except BaseException as error:
+        log.debug("a coroutine raised %s", type(error).__name__)
+        return False
+    return True
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:

@@ -72,7 +72,8 @@ class Daily:
         day = moment.astimezone(self.zone).date()
         # A last time far ahead means that the clock was set back since: forget it.
         if last is not None and last - moment < timedelta(self.days):
-            day = max(day, last.astimezone(self.zone).date() + timedelta(self.days))
+            step = self.days if self.weekday is None else 1  # to the next such weekday
+            day = max(day, last.astimezone(self.zone).date() + timedelta(step))
         if self.weekday is not None:
             day += timedelta((self.weekday - day.weekday()) % 7)
         while (due := self._on(datetime.combine(day, self.at))) <= moment:
@@ -136,7 +137,7 @@ def parse_interval(every: str | Seconds) -> Interval:
     """Return the interval for `"10 minutes"`, a number of seconds or a timedelta.
 
     Raises:
-        RegistrationError: it is none, or not longer than zero.
+        UsageError: it is none, or not longer than zero.
     """
     if isinstance(every, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*([a-z]+?)s?\s*", every.lower())
@@ -145,7 +146,7 @@ def parse_interval(every: str | Seconds) -> Interval:
                 f"{every!r} is no interval; write for example '30 seconds', "
                 f"'10 minutes', '1 hour' or '2 days'"
             )
-        length = float(found[1] or 1) * UNITS[found[2]]
+        length = seconds(float(found[1] or 1) * UNITS[found[2]], "every")
     else:
         length = seconds(every, "every")
     if length <= 0:

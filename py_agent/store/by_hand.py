@@ -9,18 +9,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from sqlalchemy import bindparam, literal_column, select, text, update
+from sqlalchemy import bindparam, func, literal_column, select, text, update
 
 from ..errors import NotFoundError, UsageError
 from ..filters import Filter
 from .dialects import Statement, insert
 from .event_store import EventStore
+from .lock import holder
 from .runs import pause_job, set_crashes
-from .subscriptions import PAUSE, REMOVE, REMOVE_DELIVERIES, TOUCH, Subscription
+from .side_file import MAX_KEY
+from .subscriptions import PAUSE, TOUCH, Subscription, erase
 from .subscriptions import read_all as read_subscriptions
 from .tables import DROPPED, OWED, State, deliveries, jobs, store
 
 DeliveryId = tuple[int, int]
+MAX_ID = 40  # characters; two numbers as large as the store's keys can be
 
 _TOUCH = Statement(update(store).values(deliveries_version=store.c.deliveries_version + 1))
 _OF_DELIVERY = (
@@ -32,6 +35,13 @@ _SET = Statement(
     update(deliveries).where(*_OF_DELIVERY),
     "state", "attempts", "crashes", "due", "reason",
 )  # fmt: skip
+_AGAIN = Statement(
+    update(deliveries).where(*_OF_DELIVERY),
+    "state", "attempts", "crashes", "due", "reason", "order_key", "finished",
+)  # fmt: skip
+_GIVE_UP = Statement(
+    update(deliveries).where(*_OF_DELIVERY), "state", "due", "reason", "finished"
+)
 _DEAD = Statement(
     select(deliveries.c.event_id, deliveries.c.subscription_id)
     .where(
@@ -43,6 +53,14 @@ _DEAD = Statement(
 )
 _DROP = Statement(
     update(deliveries).where(*_OF_DELIVERY).values(reason=literal_column(f"'{DROPPED}'"))
+)
+_UNFINISHED = Statement(
+    select(func.count())
+    .select_from(deliveries)
+    .where(
+        deliveries.c.subscription_id == bindparam("key"),
+        text("state NOT IN ('completed', 'discarded')"),
+    )
 )
 _OWE = Statement(
     insert(deliveries).on_conflict_do_nothing(),
@@ -58,7 +76,8 @@ def parse_id(text: str) -> DeliveryId:
         UsageError: it is not one.
     """
     event_id, dot, subscription_id = text.partition(".")
-    if not (dot and event_id.isdecimal() and subscription_id.isdecimal()):
+    numbers = event_id.isdecimal() and subscription_id.isdecimal()
+    if not (dot and numbers and len(text) <= MAX_ID):
         raise UsageError(
             f"{text!r} is no delivery; write its id like 12.3, as `agent deliveries` does"
         )
@@ -85,13 +104,16 @@ def redeliver(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
     wanted = list(ids)
 
     def work(cursor: sqlite3.Cursor) -> int:
-        parked = {each.id for each in read_subscriptions(cursor) if each.parked}
+        known = {each.id: each for each in read_subscriptions(cursor)}
         for event_id, subscription_id in wanted:
             _state(cursor, event_id, subscription_id)
-            _SET.run(
+            # As if it were owed anew: the order may have changed since it ended.
+            subscription = known[subscription_id]
+            row = subscription.delivery_of(opened.event(event_id), event_id)
+            _AGAIN.run(
                 cursor, event=event_id, subscription=subscription_id,
-                state=State.PARKED if subscription_id in parked else State.AVAILABLE,
-                attempts=0, crashes=0, due=0, reason=None,
+                state=row["state"], order_key=row["order_key"],
+                attempts=0, crashes=0, due=0, reason=None, finished=None,
             )  # fmt: skip
         _TOUCH.run(cursor)
         return len(wanted)
@@ -113,10 +135,10 @@ def discard(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
             if state == State.DISCARDED:
                 _DROP.run(cursor, event=event_id, subscription=subscription_id)
             elif state in (*OWED, State.PARKED):
-                _SET.run(
+                _GIVE_UP.run(
                     cursor, event=event_id, subscription=subscription_id,
-                    state=State.DISCARDED, attempts=0, crashes=0, due=0,
-                    reason="discarded by hand",
+                    state=State.DISCARDED, due=0, reason="discarded by hand",
+                    finished=opened.now(),
                 )  # fmt: skip
             else:
                 raise NotFoundError(
@@ -158,16 +180,15 @@ def forget_listener(opened: EventStore, listener: str) -> int:
         UsageError: the running agent has its function, and would add it again.
     """
     subscription = _named(opened, listener)
+    if not subscription.parked and (pid := holder(opened.path)) is not None:
+        raise UsageError(
+            f"{listener} is in the code of the agent that runs (pid {pid}), which would "
+            f"add it again; take it out of the code and restart the agent first"
+        )
 
     def work(cursor: sqlite3.Cursor) -> int:
-        cursor.execute(
-            "SELECT count(*) FROM deliveries WHERE subscription_id = ? "
-            "AND state NOT IN ('completed', 'discarded')",
-            [subscription.id],
-        )
-        (unfinished,) = cursor.fetchone()
-        REMOVE_DELIVERIES.run(cursor, key=subscription.id)
-        REMOVE.run(cursor, key=subscription.id)
+        (unfinished,) = _UNFINISHED.run(cursor, key=subscription.id).fetchone()
+        erase(cursor, subscription.id)
         TOUCH.run(cursor)
         _TOUCH.run(cursor)
         return int(unfinished)
@@ -208,7 +229,9 @@ def _named(opened: EventStore, listener: str) -> Subscription:
 
 
 def _state(cursor: sqlite3.Cursor, event_id: int, subscription_id: int) -> str:
-    row = _STATE.run(cursor, event=event_id, subscription=subscription_id).fetchone()
+    known = abs(event_id) <= MAX_KEY and abs(subscription_id) <= MAX_KEY
+    values = {"event": event_id, "subscription": subscription_id}
+    row = _STATE.run(cursor, **values).fetchone() if known else None
     if row is None:
         raise NotFoundError(f"there is no delivery {event_id}.{subscription_id}")
     return str(row[0])

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from ..events import Event
 from ..failures import Failure
-from .dialects import Statement, insert
+from .dialects import Statement, damaged_values, insert
 from .reader import Reader
 from .subscriptions import NEVER
 from .tables import OWED, State, attempt_errors, deliveries, events, store
@@ -105,6 +105,13 @@ _SUSPECTS = Statement(
 )  # fmt: skip
 _RECORD = Statement(
     update(deliveries).where(*_OF_DELIVERY),
+    "state", "attempts", "crashes", "due", "reason", "finished",
+)  # fmt: skip
+# A failure does not bring back what was discarded by hand during the call.
+_RECORD_IF_OWED = Statement(
+    update(deliveries).where(
+        *_OF_DELIVERY, text("state NOT IN ('completed', 'discarded')")
+    ),
     "state", "attempts", "crashes", "due", "reason", "finished",
 )  # fmt: skip
 _ADD_ERROR = Statement(
@@ -202,7 +209,8 @@ class Deliveries:
     def version(self) -> int:
         """Return the number that every change by hand raises."""
         row = self._reader.row(_VERSION)
-        return int(row[0]) if row else 0
+        with damaged_values("the version of the deliveries"):
+            return int(row[0]) if row else 0
 
     def newest_event(self) -> int:
         """Return the number of the newest event, 0 if there is none."""
@@ -237,10 +245,10 @@ class Deliveries:
         with self._backlog.snapshot() as cursor:
             version = _VERSION.run(cursor).fetchone()[0]
             newest = _NEWEST.run(cursor).fetchone()[0]
-            reach = len(skip)
+            reach, half = len(skip), max(1, most // 2)
             # Half the window for retries, so that neither starves the other.
             again = _DUE_AGAIN.run(
-                cursor, subscription=subscription, now=now, most=most // 2 + reach
+                cursor, subscription=subscription, now=now, most=half + reach
             ).fetchall()
             if left_out is None:
                 found = _NEW.run(cursor, subscription=subscription, most=most + reach)
@@ -257,10 +265,10 @@ class Deliveries:
             )
         retried = [row for row in again if row[0] not in skip]
         unseen = [row for row in fresh if row[0] not in skip]
-        wanted = retried[: most // 2]
+        wanted = retried[:half]
         wanted += unseen[: most - len(wanted)]
         more = (
-            len(again) == most // 2 + reach
+            len(again) == half + reach
             or len(fresh) == most + reach
             or len(retried) + len(unseen) > len(wanted)
         )
@@ -303,7 +311,8 @@ def record(
 ) -> None:
     """Write the result of an attempt inside the caller's transaction."""
     finished = attempt.state in (State.COMPLETED, State.DISCARDED)
-    _RECORD.run(
+    statement = _RECORD_IF_OWED if attempt.state in OWED else _RECORD
+    statement.run(
         cursor,
         event=event_id,
         subscription=subscription_id,

@@ -69,17 +69,18 @@ class Statement:
     def run(self, cursor: sqlite3.Cursor, **values: Any) -> sqlite3.Cursor:
         """Execute with these values; names that are not given keep their set value."""
         sql, names, fixed = self.compiled
-        merged = {**fixed, **values}
-        return cursor.execute(sql, [merged[name] for name in names])
+        if fixed:
+            values = {**fixed, **values}
+        return cursor.execute(sql, [values[name] for name in names])
 
     def run_many(
         self, cursor: sqlite3.Cursor, rows: Iterable[dict[str, Any]]
     ) -> sqlite3.Cursor:
         """Execute once for each mapping of values."""
         sql, names, fixed = self.compiled
-        return cursor.executemany(
-            sql, [[{**fixed, **row}[name] for name in names] for row in rows]
-        )
+        if fixed:
+            rows = ({**fixed, **row} for row in rows)
+        return cursor.executemany(sql, [[row[name] for name in names] for row in rows])
 
 
 def open_engine(path: Path, durability: Durability) -> Engine:
@@ -135,14 +136,14 @@ def open_to_read(path: Path) -> Engine:
 def uri(path: Path, **options: str) -> str:
     """Return SQLite's URI for a file, with its query options."""
     query = "&".join(f"{key}={value}" for key, value in options.items())
-    return f"file:{quote(str(path))}?{query}"
+    return f"file:{quote(os.fsencode(path))}?{query}"
 
 
 @contextmanager
 def transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
     """Run a block in one writing transaction; any exception rolls it back."""
-    cursor.execute("BEGIN IMMEDIATE")
     try:
+        cursor.execute("BEGIN IMMEDIATE")  # within: Ctrl-C may come as it returns
         yield
         cursor.execute("COMMIT")
     except BaseException:
@@ -155,11 +156,12 @@ def transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
 @contextmanager
 def snapshot(cursor: sqlite3.Cursor) -> Iterator[None]:
     """Run a block in which all reads see one state of the store."""
-    cursor.execute("BEGIN")
     try:
+        cursor.execute("BEGIN")
         yield
     finally:
-        cursor.execute("COMMIT")
+        if cursor.connection.in_transaction:
+            cursor.execute("COMMIT")
 
 
 @contextmanager
@@ -176,6 +178,15 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StoreRefusedError(f"{path}: {original}") from error
     except (UnicodeError, RecursionError) as error:
         raise StoreRefusedError(f"{path} holds damaged text: {error}") from error
+
+
+@contextmanager
+def damaged_values(what: object) -> Iterator[None]:
+    """Map what reading a value raises that no release wrote to our error."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StoreRefusedError(f"{what} holds a damaged value: {error}") from error
 
 
 def storage_error(path: Path, error: sqlite3.Error) -> StoreError:
@@ -220,13 +231,18 @@ def check_integrity(path: Path, progress: Callable[[], int] | None = None) -> No
         )
 
 
-def read_connection(path: Path) -> sqlite3.Connection:
+def read_connection(path: Path, main_only: bool = False) -> sqlite3.Connection:
     """Open a file to look at it without changing a byte.
 
     A store at rest (no -wal beside it) is opened as immutable, which makes no side
-    files; otherwise read-only, which reads the -wal and leaves it as it is.
+    files; otherwise read-only, which reads the -wal and leaves it as it is, but makes
+    a -shm where there is none.
+
+    Args:
+        path: the file.
+        main_only: leave a -wal aside, for a first look at a file that may be foreign.
     """
-    at_rest = not _has_content(Path(f"{path}-wal"))
+    at_rest = main_only or not _has_content(Path(f"{path}-wal"))
     options = {"immutable": "1"} if at_rest else {}
     return sqlite3.connect(
         uri(path, mode="ro", **options), uri=True, isolation_level=None,

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,30 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, func, select
 
 from ..clock import Clock, from_micros, to_micros
-from ..errors import EventError, NotFoundError, StorageFault
-from ..events import MAX_DATA, Event, Publication, Published, check_identity, encode
+from ..errors import EventError, NotFoundError, StorageFault, StoreRefusedError
+from ..events import (
+    MAX_DATA,
+    Event,
+    Publication,
+    Published,
+    check_identity,
+    encode,
+    is_unicode,
+)
 from ..filters import Filter
 from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
 from .reader import Reader
 from .runs import Runs
+from .side_file import MAX_KEY
 from .subscriptions import Subscription, Subscriptions
 from .tables import deliveries, events
 from .writer import Writer
 
 BATCH = 1_000  # events in one transaction of publish_many
 PAGE = 500  # rows read at once by a query
+MAX_CHOSEN = 1_000  # values of one clause that a query binds; databases have a limit
 
 _COLUMNS = (
     events.c.id, events.c.event_type, events.c.identifier, events.c.created,
@@ -109,14 +120,16 @@ class EventStore:
         self._max_data = max_data
         self.engine: Engine = open_engine(path, durability)
         with storage_errors(path):
-            self._connections = [self.engine.raw_connection() for _ in range(3)]
+            self._connections = [self.engine.raw_connection() for _ in range(4)]
         held = [each.driver_connection for each in self._connections]
         assert all(isinstance(each, sqlite3.Connection) for each in held)
         self.writer = Writer(held[0], path)  # type: ignore[arg-type]
         self.reader = Reader(held[1], path)  # type: ignore[arg-type]
         backlog = Reader(held[2], path)  # type: ignore[arg-type]
+        # A look before each call, beside those who publish: they must not queue here.
+        calls = Reader(held[3], path)  # type: ignore[arg-type]
         self.subscriptions = Subscriptions(self.writer, self.reader)
-        self.deliveries = Deliveries(self.writer, self.reader, backlog)
+        self.deliveries = Deliveries(self.writer, calls, backlog)
         self.runs = Runs(self.writer, self.reader)
 
     @classmethod
@@ -135,6 +148,10 @@ class EventStore:
         """
         schema.verify_current(path)
         return cls(path, clock, durability, max_data)
+
+    def now(self) -> int:
+        """Return the present in microseconds, by the clock that dates the events."""
+        return to_micros(self._clock.now())
 
     def close(self) -> None:
         """Commit what rides and close every connection; safe to call twice."""
@@ -176,17 +193,19 @@ class EventStore:
             EventError: the event is refused.
             StorageFault: it may or may not be stored; publishing again is safe.
         """
+        self._check_process()
         check_identity(event_type, identifier)
         key = {"event_type": event_type, "identifier": identifier}
         if self.reader.row(_KNOWN, **key) is not None:
             return Publication(False, read=lambda: self.find(event_type, identifier))
-        draft = self._draft(event_type, identifier, data, source, depth)
+        draft = self._draft(event_type, identifier, data, source, depth, self._present())
         done = self.writer.run(
             lambda cursor: self._store(cursor, draft, deliver), self._announce
         )
         if done is None:
             return Publication(False, read=lambda: self.find(event_type, identifier))
-        return Publication(True, _numbered(draft, done.first))
+        event = done.owed[0][0] if done.owed else _numbered(draft, done.first)
+        return Publication(True, event)
 
     def publish_many(
         self,
@@ -212,10 +231,12 @@ class EventStore:
             EventError: an event is refused, and with it its thousand.
             StorageFault: see `publish`.
         """
+        self._check_process()
         result = Published()
         offered = iter(triples)
         while taken := list(itertools.islice(offered, BATCH)):
-            drafts = [self._draft(*_triple(each), source, depth) for each in taken]
+            created = self._present()
+            drafts = [self._draft(*_triple(each), source, depth, created) for each in taken]
             work = partial(self._store_many, drafts=drafts, deliver=deliver)
             new = self.writer.run(work, self._announce)
             result += Published(len(taken), new.last - new.first + 1 if new else 0)
@@ -238,7 +259,8 @@ class EventStore:
         Raises:
             NotFoundError: there is none.
         """
-        row = self.reader.row(_OF_ID, key=event_id)
+        known = abs(event_id) <= MAX_KEY
+        row = self.reader.row(_OF_ID, key=event_id) if known else None
         if row is None:
             raise NotFoundError(f"the store has no event with id {event_id}")
         return _event(row)
@@ -278,13 +300,15 @@ class EventStore:
         data: Any,
         source: str | None,
         depth: int,
+        created: datetime,
     ) -> Event:
-        """Return the event to be, checked and frozen, without its number."""
-        check_identity(event_type, identifier)
+        """Return the event to be, frozen, without its number; its identity is checked."""
         text = encode(data, self._max_data)
-        # Cut to what the store keeps, so that the event is the same before and after.
-        created = from_micros(to_micros(self._clock.now()))
         return Event.stored(0, event_type, identifier, created, source, text, depth)
+
+    def _present(self) -> datetime:
+        """Return now as the store keeps it, so that an event is the same read back."""
+        return from_micros(to_micros(self._clock.now()))
 
     def _store(
         self, cursor: sqlite3.Cursor, draft: Event, deliver: bool
@@ -349,6 +373,7 @@ def _triple(each: Any) -> tuple[str, str, Any]:
         raise EventError(
             f"publish_many takes (event type, identifier, data) triples, not {each!r:.80}"
         )
+    check_identity(each[0], each[1])
     return each[0], each[1], each[2]
 
 
@@ -365,9 +390,11 @@ def _row(event: Event) -> dict[str, Any]:
 
 def _event(row: Any) -> Event:
     id, event_type, identifier, created, source, text, depth = row
-    return Event.stored(
-        id, event_type, identifier, from_micros(created), source, text, depth
-    )
+    try:
+        moment = from_micros(created)
+    except (TypeError, OverflowError) as error:
+        raise StoreRefusedError(f"event {id} has a damaged moment: {error}") from error
+    return Event.stored(id, event_type, identifier, moment, source, text, depth)
 
 
 def _numbered(draft: Event, id: int) -> Event:
@@ -386,9 +413,9 @@ def _narrow(condition: Filter) -> list[Any]:
     """Return the conditions that the database and the filter understand alike."""
     columns = {"event_type", "identifier", "source"}
     narrowed: list[Any] = [
-        events.c[clause.field].in_(clause.chosen)
+        events.c[clause.field].in_(clause.chosen or ())
         for clause in condition.clauses
-        if clause.field in columns and clause.chosen is not None
+        if clause.field in columns and _bindable(clause.chosen)
     ]
     narrowed += [
         _MOMENTS[clause.operator](clause.micros)
@@ -396,6 +423,13 @@ def _narrow(condition: Filter) -> list[Any]:
         if clause.field == "created" and clause.operator in _MOMENTS
     ]
     return narrowed
+
+
+def _bindable(chosen: list[str] | None) -> bool:
+    """Return whether the database takes these values; else the filter alone decides."""
+    if chosen is None or len(chosen) > MAX_CHOSEN:
+        return False
+    return all(text.isascii() or is_unicode(text) for text in chosen)
 
 
 _MOMENTS: dict[str, Callable[[Any], Any]] = {

@@ -53,9 +53,11 @@ class AgentLock:
                 raise StorageFault(f"cannot open the lock: {error}") from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except OSError as error:
                 pid = _read_pid(descriptor)
                 os.close(descriptor)
+                if not isinstance(error, BlockingIOError):
+                    raise StorageFault(f"cannot lock {self.path}: {error}") from error
                 raise StoreLockedError(
                     f"an agent already runs on {self._store} "
                     f"(pid {pid if pid else 'unknown'}); stop it first, "
@@ -65,8 +67,9 @@ class AgentLock:
             if self._is_current(descriptor):
                 break
             os.close(descriptor)  # the holder before us removed this file; try the new
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: only the hint is missing
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
         _held.add(self)
 
@@ -121,7 +124,8 @@ def holder(store: Path) -> int | None:
 
 def _read_pid(descriptor: int) -> int | None:
     text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-    return int(text) if text.isdecimal() else None
+    pid = int(text) if text.isdecimal() else 0
+    return pid if 0 < pid < 2**31 else None
 
 
 def _after_fork() -> None:

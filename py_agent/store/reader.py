@@ -27,9 +27,14 @@ class Reader:
 
     def row(self, statement: Statement, **values: Any) -> tuple[Any, ...] | None:
         """Return the first row of a statement, None if it has none."""
-        with self._lock, storage_errors(self._path):
-            row: tuple[Any, ...] | None = statement.run(self._cursor, **values).fetchone()
-            return row
+        try:
+            with self._lock:
+                found = statement.run(self._cursor, **values)
+                row: tuple[Any, ...] | None = found.fetchone()
+                return row
+        except Exception:
+            with storage_errors(self._path):  # only now: this is asked for every event
+                raise
 
     def rows(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
         """Return all rows of a statement."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from ..errors import StorageFault, StoreMissingError, StoreRefusedError
+from ..errors import StorageFault, StoreError, StoreMissingError, StoreRefusedError
 from .dialects import (
     APPLICATION_ID,
     DIALECT,
@@ -156,13 +156,17 @@ def _read_stamp(path: Path) -> Stamp:
     if path.stat().st_size == 0:
         raise foreign
     try:
-        with contextlib.closing(read_connection(path)) as db:
+        with contextlib.closing(read_connection(path, main_only=True)) as db:
             found = db.execute("PRAGMA application_id").fetchone()
             if not found or found[0] != APPLICATION_ID:
                 raise foreign
+        with contextlib.closing(read_connection(path)) as db:
             version = db.execute("SELECT version_num FROM alembic_version").fetchall()
             oldest = db.execute("SELECT oldest_schema FROM store").fetchall()
-            return Stamp(int(version[0][0]), int(oldest[0][0]))
+            stamp = Stamp(int(version[0][0]), int(oldest[0][0]))
+            if stamp.schema < 1:
+                raise ValueError(f"schema {stamp.schema}")
+            return stamp
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             raise foreign from error
@@ -224,8 +228,9 @@ def upgrade(path: Path, schema: int, scripts: Path | None = None) -> Path:
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     backup(path, draft)
     os.replace(draft, saved)
+    folder = str(scripts or _installed_scripts())
     config = Config()
-    config.set_main_option("script_location", str(scripts or _installed_scripts()))
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     engine = open_engine(path, "full")
     try:
         with storage_errors(path), engine.connect() as connection:
@@ -233,6 +238,13 @@ def upgrade(path: Path, schema: int, scripts: Path | None = None) -> Path:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
+    except StoreError:
+        raise
+    except Exception as error:
+        raise StoreRefusedError(
+            f"{path} could not be upgraded from schema {schema} ({error}); "
+            f"it was left as it is"
+        ) from error
     finally:
         engine.dispose()
     return saved

@@ -15,6 +15,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import StorageFault
+
+MAX_KEY = 2**63 - 1  # the largest number that a row can have
 SLOT = 272  # bytes: a kind, a blank, a name of at most 255 bytes, room for the end
 _DELIVERY = b"d"
 _JOB = b"j"
@@ -57,8 +60,9 @@ def read(store: Path) -> Inside:
         kind, _, name = slot.partition(b" ")
         with contextlib.suppress(ValueError):
             if kind == _DELIVERY:
-                event_id, subscription_id = name.decode().split(".")
-                deliveries.append((int(event_id), int(subscription_id)))
+                event_id, subscription_id = map(int, name.decode().split("."))
+                if 0 < event_id <= MAX_KEY and 0 < subscription_id <= MAX_KEY:
+                    deliveries.append((event_id, subscription_id))
             elif kind == _JOB:
                 jobs.append(name.decode())
     return Inside(slots[0].decode("ascii", "replace"), tuple(deliveries), tuple(jobs))
@@ -77,7 +81,10 @@ class SideFile:
         self._free: list[int] = []
         self._slots = 1
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(self.path, flags, 0o600)
+        try:
+            self._descriptor = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise StorageFault(f"cannot open the side file: {error}") from error
         self._write(0, secrets.token_hex(16).encode())
 
     def enter_delivery(self, event_id: int, subscription_id: int) -> int:

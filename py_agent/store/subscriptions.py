@@ -17,9 +17,9 @@ from ..events import Event
 from ..filters import Filter, parse_filter
 from ..matching import Index, Ordering, order_key
 from ..registry import Listener
-from .dialects import Statement, insert
+from .dialects import Statement, damaged_values, insert
 from .reader import Reader
-from .tables import State, deliveries, store, subscriptions
+from .tables import State, attempt_errors, deliveries, store, subscriptions
 from .writer import Writer
 
 NEVER = 2**62  # microseconds; a moment that no clock reaches
@@ -47,8 +47,11 @@ PAUSE = Statement(
     update(subscriptions).where(subscriptions.c.name == bindparam("key")),
     "paused_until", "pause_reason",
 )  # fmt: skip
-REMOVE = Statement(delete(subscriptions).where(subscriptions.c.id == bindparam("key")))
-REMOVE_DELIVERIES = Statement(
+_REMOVE = Statement(delete(subscriptions).where(subscriptions.c.id == bindparam("key")))
+_REMOVE_ERRORS = Statement(
+    delete(attempt_errors).where(attempt_errors.c.subscription_id == bindparam("key"))
+)
+_REMOVE_DELIVERIES = Statement(
     delete(deliveries).where(deliveries.c.subscription_id == bindparam("key"))
 )
 
@@ -90,15 +93,16 @@ class Subscription:
 
 def read_all(cursor: sqlite3.Cursor) -> list[Subscription]:
     """Return all subscriptions, oldest first."""
-    return [
-        Subscription(
-            id, name, parse_filter(condition), tuple(json.loads(ordered_by)),
-            bool(parked), paused_until, reason,
-        )
-        for id, name, condition, ordered_by, parked, paused_until, reason in (
-            ALL.run(cursor).fetchall()
-        )
-    ]  # fmt: skip
+    with damaged_values("a subscription"):
+        return [
+            Subscription(
+                id, name, parse_filter(condition), tuple(json.loads(ordered_by)),
+                bool(parked), paused_until, reason,
+            )
+            for id, name, condition, ordered_by, parked, paused_until, reason in (
+                ALL.run(cursor).fetchall()
+            )
+        ]  # fmt: skip
 
 
 class Subscriptions:
@@ -114,6 +118,7 @@ class Subscriptions:
         self._reader = reader
         self._version = -1
         self._index: Index[Subscription] = Index(())
+        writer.rolled_back = self._forget
 
     def current(self, cursor: sqlite3.Cursor) -> Index[Subscription]:
         """Return the index as of the caller's transaction."""
@@ -123,6 +128,11 @@ class Subscriptions:
             self._index = Index((each.filter, each) for each in found)
             self._version = version
         return self._index
+
+    def _forget(self) -> None:
+        """Drop the index: it may be of a transaction that was not committed, whose
+        version another change will have."""
+        self._version = -1
 
     def all(self) -> list[Subscription]:
         """Return all subscriptions, oldest first."""
@@ -152,11 +162,16 @@ class Subscriptions:
         def work(cursor: sqlite3.Cursor) -> None:
             for each in read_all(cursor):
                 if each.name in wanted:
-                    REMOVE_DELIVERIES.run(cursor, key=each.id)
-                    REMOVE.run(cursor, key=each.id)
+                    erase(cursor, each.id)
             TOUCH.run(cursor)
 
         self._writer.run(work)
+
+
+def erase(cursor: sqlite3.Cursor, subscription_id: int) -> None:
+    """Remove a subscription and all that belongs to it, inside a transaction."""
+    for statement in (_REMOVE_ERRORS, _REMOVE_DELIVERIES, _REMOVE):
+        statement.run(cursor, key=subscription_id)
 
 
 def add(cursor: sqlite3.Cursor, listeners: Iterable[Listener]) -> None:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, literal_column, select, text, update
 
+from ..clock import from_micros
 from ..events import Event
 from ..failures import Failure
 from ..matching import order_key
 from ..registry import Listener
 from .deliveries import Attempt, record
-from .dialects import Statement
+from .dialects import Statement, damaged_values
 from .event_store import EventStore
 from .runs import pause_job, set_crashes
 from .side_file import Inside
@@ -66,8 +67,8 @@ _JOB_CRASHES = Statement(select(jobs.c.crashes).where(jobs.c.name == bindparam("
 _CHARGED = Statement(select(store.c.charged_life))
 _SET_CHARGED = Statement(update(store), "charged_life")
 _OWED_EVENTS = Statement(
-    select(events.c.id, events.c.event_type, events.c.identifier, events.c.source,
-           events.c.data)
+    select(events.c.id, events.c.event_type, events.c.identifier, events.c.created,
+           events.c.source, events.c.data)
     .join(deliveries, deliveries.c.event_id == events.c.id)
     .where(deliveries.c.subscription_id == bindparam("key"),
            text("deliveries.state NOT IN ('completed', 'discarded')"))
@@ -126,7 +127,20 @@ def take_over(
         _adopt(cursor, known, park, found)
         return found
 
-    return opened.writer.run(work)
+    with damaged_values(opened.path):
+        return opened.writer.run(work)
+
+
+def adopt(opened: EventStore, listener: Listener) -> None:
+    """Bring one subscription in line with a listener that comes while the agent runs."""
+
+    def work(cursor: sqlite3.Cursor) -> None:
+        add(cursor, [listener])
+        for subscription in read_all(cursor):
+            if subscription.name == listener.name:
+                _renew(cursor, subscription, listener)
+
+    opened.writer.run(work)
 
 
 def _charge(cursor: sqlite3.Cursor, inside: Inside, now: int, found: Takeover) -> None:
@@ -211,8 +225,10 @@ def _change(
 def _reorder(cursor: sqlite3.Cursor, subscription_id: int, listener: Listener) -> None:
     """Give the unfinished deliveries of a listener the keys of its new order."""
     rows = _OWED_EVENTS.run(cursor, key=subscription_id).fetchall()
-    for event_id, event_type, identifier, source, data in rows:
-        event = Event(event_type, identifier, json.loads(data), source=source)
+    for event_id, event_type, identifier, created, source, data in rows:
+        event = Event.stored(
+            event_id, event_type, identifier, from_micros(created), source, data
+        )
         _SET_ORDER.run(
             cursor,
             event=event_id,

@@ -7,6 +7,7 @@ they are queued without waiting and go along with the next commit.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -28,7 +29,9 @@ Work = Callable[[sqlite3.Cursor], T]
 class _Ticket(Generic[T]):
     """One piece of work in the queue and what became of it."""
 
-    __slots__ = ("after", "done", "error", "gate", "queued", "rides", "value", "work")
+    __slots__ = (
+        "after", "done", "error", "gate", "kept", "queued", "rides", "value", "work",
+    )  # fmt: skip
 
     def __init__(
         self, work: Work[T], after: Callable[[T], None] | None, rides: bool
@@ -39,6 +42,7 @@ class _Ticket(Generic[T]):
         self.queued = time.monotonic()
         self.gate: threading.Lock | None = None
         self.done = False
+        self.kept = False  # it rides, and waits for the next transaction again
         self.value: T
         self.error: BaseException | None = None
 
@@ -57,7 +61,9 @@ class Writer:
         self._guard = threading.Lock()
         self._queue: deque[_Ticket[Any]] = deque()
         self._leading = False
+        self._heir: _Ticket[Any] | None = None  # has the lead, and has not begun
         self._closed = False
+        self.rolled_back: Callable[[], None] = lambda: None
 
     @property
     def pending(self) -> bool:
@@ -84,18 +90,15 @@ class Writer:
             StorageFault: the transaction failed; nothing of it is stored.
         """
         ticket = _Ticket(work, after, rides=False)
-        with self._guard:
-            if self._closed:
-                raise StorageFault(f"{self._path} has been closed")
-            self._queue.append(ticket)
-            if self._leading:
-                ticket.gate = threading.Lock()
+        try:
+            self._line_up(ticket)
+            if ticket.gate is not None:
                 ticket.gate.acquire()
-            self._leading = True
-        if ticket.gate is not None:
-            ticket.gate.acquire()
-        if not ticket.done:
-            self._lead()
+            if not ticket.done:
+                self._lead()
+        except BaseException:  # Ctrl-C in a thread that waits for its turn
+            self._give_up(ticket)
+            raise
         if ticket.error is not None:
             raise ticket.error
         return ticket.value
@@ -125,53 +128,103 @@ class Writer:
         with self._guard:
             self._closed = True
             self._queue.clear()
+        # After a fault the cursor keeps the connection, and so the -wal, from closing.
+        with contextlib.suppress(sqlite3.Error):
+            self._cursor.close()
+
+    def _line_up(self, ticket: _Ticket[Any]) -> None:
+        """Queue a ticket; it leads if nobody does, else it waits at its gate."""
+        with self._guard:
+            if self._closed:
+                raise StorageFault(f"{self._path} has been closed")
+            self._queue.append(ticket)
+            if self._leading:
+                ticket.gate = threading.Lock()
+                ticket.gate.acquire()
+            else:
+                self._heir = ticket
+            self._leading = True
+
+    def _give_up(self, ticket: _Ticket[Any]) -> None:
+        """Take a ticket out of the queue, and pass on the lead if it has that."""
+        with self._guard:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+            if ticket is self._heir:
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Hand the lead to the next in the queue, if there is one; under the guard."""
+        self._heir = next((t for t in self._queue if not t.rides), None)
+        self._leading = self._heir is not None
+        if self._heir is not None and self._heir.gate is not None:
+            self._heir.gate.release()
 
     def _lead(self) -> None:
         with self._guard:
             batch = list(self._queue)
             self._queue.clear()
+            self._heir = None
         try:
             self._commit(batch)
         finally:
             with self._guard:
-                heir = next((t for t in self._queue if not t.rides), None)
-                self._leading = heir is not None
-            for ticket in batch:
-                ticket.done = True
-                if ticket.gate is not None:
-                    ticket.gate.release()
-            if heir is not None and heir.gate is not None:
-                heir.gate.release()
+                self._queue.extendleft(t for t in reversed(batch) if t.kept)
+                for ticket in batch:
+                    ticket.done = not ticket.kept
+                    ticket.kept = False
+                    if ticket.gate is not None:
+                        ticket.gate.release()
+                self._pass_on()
 
     def _commit(self, batch: list[_Ticket[Any]]) -> None:
         try:
             with transaction(self._cursor):
                 for ticket in batch:
                     ticket.value = ticket.work(self._cursor)
-        except sqlite3.Error as error:
-            self._fail(batch, storage_error(self._path, error), error)
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0].error = error
-                if batch[0].rides:
-                    log.exception("an acknowledgement could not be recorded")
-                return
-            for ticket in batch:  # one refused: each has its own transaction
-                self._commit([ticket])
-        except BaseException as error:  # Ctrl-C in the thread that leads
-            self._fail(batch, StorageFault(f"{self._path}: interrupted"), error)
-            raise
+        except BaseException as error:
+            self.rolled_back()
+            if isinstance(error, sqlite3.IntegrityError):
+                self._refuse(batch, storage_error(self._path, error), error)
+            elif isinstance(error, sqlite3.Error):
+                self._fail(batch, storage_error(self._path, error), error)
+            elif isinstance(error, Exception):
+                self._refuse(batch, error, error.__cause__)
+            else:  # Ctrl-C in the thread that leads
+                self._fail(batch, StorageFault(f"{self._path}: interrupted"), error)
+                raise
         else:
             for ticket in batch:
                 if ticket.after is not None:
                     ticket.after(ticket.value)
 
+    def _refuse(
+        self, batch: list[_Ticket[Any]], error: Exception, cause: BaseException | None
+    ) -> None:
+        """Tell the one that was refused; of several, each has its own transaction."""
+        if len(batch) == 1:
+            error.__cause__ = cause
+            batch[0].error = error
+            if batch[0].rides:
+                log.error("an acknowledgement could not be recorded", exc_info=error)
+            return
+        for n, ticket in enumerate(batch):
+            try:
+                self._commit([ticket])
+            except BaseException as interruption:
+                fault = StorageFault(f"{self._path}: interrupted")
+                self._fail(batch[n + 1 :], fault, interruption)
+                raise
+            if ticket.kept and isinstance(ticket.error, StoreError):
+                # What rides keeps its order, so nothing may overtake it.
+                self._fail(batch[n + 1 :], ticket.error, ticket.error.__cause__)
+                return
+
     def _fail(
-        self, batch: list[_Ticket[Any]], error: StoreError, cause: BaseException
+        self, batch: list[_Ticket[Any]], error: StoreError, cause: BaseException | None
     ) -> None:
         """Tell those who wait; keep what rides for the next transaction."""
         error.__cause__ = cause
         for ticket in batch:
             ticket.error = error
-        with self._guard:
-            self._queue.extendleft(t for t in reversed(batch) if t.rides)
+            ticket.kept = ticket.rides

@@ -1,0 +1,84 @@
+"""Every database: runs, skips, and what is remembered of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from py_agent.failures import Failure
+from py_agent.store.event_store import EventStore
+from py_agent.store.runs import JobRow, RunResult
+from py_agent.store.tables import Outcome
+
+from .support import NOW, run_rows
+
+
+def test_a_run_is_opened_and_closed(store: EventStore) -> None:
+    """A run is running first, and then has its outcome and its counts."""
+    run = store.runs.open("poll", NOW)
+    store.writer.flush()
+    assert run_rows(store)[0]["outcome"] == Outcome.RUNNING
+
+    store.runs.close(run, RunResult(Outcome.COMPLETED, NOW + 1, 2, 3))
+    store.writer.flush()
+
+    (row,) = run_rows(store)
+    assert (row["job"], row["started"], row["finished"]) == ("poll", NOW, NOW + 1)
+    assert (row["outcome"], row["published"], row["duplicates"]) == ("completed", 2, 3)
+    assert (row["error"], row["traceback"]) == (None, None)
+
+
+def test_a_failed_run_keeps_its_error(store: EventStore) -> None:
+    """The error and where it came from are in the row."""
+    run = store.runs.open("poll", NOW)
+    failure = Failure("ValueError", "boom", "a traceback")
+    store.runs.close(run, RunResult(Outcome.FAILED, NOW, failure=failure))
+    store.writer.flush()
+
+    (row,) = run_rows(store)
+    assert (row["error"], row["traceback"]) == ("ValueError: boom", "a traceback")
+
+
+def test_consecutive_skips_are_one_row(store: EventStore) -> None:
+    """Each skip is counted, in the row of the first."""
+    run = store.runs.skip("poll", NOW, None)
+    assert store.runs.skip("poll", NOW + 1, run) == run
+    store.writer.flush()
+
+    (row,) = run_rows(store)
+    assert (row["outcome"], row["skips"], row["started"]) == ("skipped", 2, NOW)
+
+
+def test_runs_are_numbered_on_after_a_restart(
+    store: EventStore, open_store: Callable[[], EventStore]
+) -> None:
+    """The next process goes on where the last one ended."""
+    last = [store.runs.open("poll", NOW) for _ in range(3)][-1]
+    store.close()
+
+    assert open_store().runs.open("poll", NOW) == last + 1
+
+
+def test_a_run_is_announced_when_it_is_committed(store: EventStore) -> None:
+    """`after` is called once the end of the run is in the store, not before."""
+    heard: list[str] = []
+    run = store.runs.open("poll", NOW)
+    store.runs.close(run, RunResult(Outcome.COMPLETED, NOW), lambda: heard.append("ended"))
+    assert heard == []
+
+    store.publish("order", "1")
+
+    assert heard == ["ended"]
+
+
+def test_a_job_without_a_row_has_no_crashes(store: EventStore) -> None:
+    """A job that the store does not know is neither paused nor suspect."""
+    assert store.runs.job("poll") == JobRow()
+
+
+def test_the_crash_count_of_a_job_is_kept(store: EventStore) -> None:
+    """Setting it changes nothing else of the job."""
+    store.runs.set_crashes("poll", 2)
+    store.runs.set_crashes("poll", 0)
+    store.writer.flush()
+
+    assert store.runs.job("poll") == JobRow()
