@@ -128,6 +128,7 @@ def test_the_commands_that_see_and_mend(folder: Path, run: Run) -> None:
 def test_every_command_and_setting_is_mentioned() -> None:
     """Given all commands and settings, When the README is searched, Then each is there."""
     from py_agent.cli.agent import main
+
     from py_agent.settings import EngineSettings
 
     for command in main.list_commands(click.Context(main)):
