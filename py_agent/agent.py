@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .choices import Choices
 from .clock import Clock, SystemClock
 from .context import Handler
-from .errors import AgentError, ConfigError
-from .events import MAX_DATA
+from .errors import AgentError
 from .filters import Match
+from .json_text import MAX_DATA
 from .registry import Registry, Where, make_job, make_listener
 from .retry import RetryPolicy, Seconds, seconds
 from .signals import Doorbell, stop_signals
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from .store.event_store import EventStore
 
 log = logging.getLogger("py_agent")
-
-GRACE_SECONDS = 10.0  # how long running work may take to end after a stop
 
 _noted: list[Agent] | None = None
 
@@ -60,21 +56,15 @@ class Agent:
         config: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if durability not in (None, "full", "fast"):
-            raise ConfigError(f'durability is "full" or "fast", not {durability!r}')
-        self._db = db
-        self._durability = durability
-        self._grace = None if grace is None else seconds(grace, "grace")
+        self._choices = Choices(db, durability, grace, config)
         self._max_data = max_data
-        self._config = config
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._registry = Registry()
         self._store: EventStore | None = None
         self._engine: Engine | None = None
-        self._private: str | None = None
         self._doorbell = Doorbell()
-        self._engine_grace = GRACE_SECONDS
+        self._grace = 0.0  # of the engine that runs
         self._park = True
         self.handler = Handler(self._opened)
 
@@ -261,8 +251,7 @@ class Agent:
         config: str | os.PathLike[str] | None = None,
     ) -> None:
         """Set what a command line says; it wins over the code."""
-        self._db = db or self._db
-        self._config = config or self._config
+        self._choices.override(db, config)
 
     # The store
 
@@ -272,14 +261,7 @@ class Agent:
         Raises:
             ConfigError: agent.toml or the environment is wrong.
         """
-        from .settings import DEFAULT_STORE, read_config
-
-        db = self._db
-        if db is None:
-            db = read_config(self._config, whole=False).store or DEFAULT_STORE
-        if str(db) == ":memory:":
-            return self._private_path()
-        return Path(os.path.realpath(os.path.expanduser(db)))
+        return self._choices.store_path()
 
     def _opened(self) -> EventStore:
         """Return the open store; the first publish opens or makes it."""
@@ -299,39 +281,12 @@ class Agent:
         path = self.store_path()
         schema.ensure(path)
         store = EventStore.open(
-            path, self._clock, self._chosen_durability(), self._max_data
+            path, self._clock, self._choices.durability(), self._max_data
         )
         store.subscriptions.ensure(self._registry.listeners)
         # Without the lock, some other process may have to be told.
         store.committed = lambda done: wake(path)
         return store
-
-    def _chosen_durability(self) -> Any:
-        from .settings import read_config
-
-        if self._durability is not None:
-            return self._durability
-        return read_config(self._config, whole=False).engine.durability or "full"
-
-    def _chosen_grace(self) -> float:
-        from .settings import read_config
-
-        if self._grace is not None:
-            return self._grace
-        found = read_config(self._config, whole=False).engine.grace
-        return GRACE_SECONDS if found is None else found
-
-    def _private_path(self) -> Path:
-        if self._private is None:
-            self._private = tempfile.mkdtemp(prefix="py_agent-")
-            atexit.register(self._remove_private)
-        return Path(os.path.realpath(self._private)) / "memory.sqlite"
-
-    def _remove_private(self) -> None:
-        if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
-            self._private = None
-            atexit.unregister(self._remove_private)
 
     # The engine
 
@@ -378,7 +333,7 @@ class Agent:
                 raise AgentError("the agent has been started already")
             path = self.store_path()
             log.info("The store is %s", path)
-            self._engine_grace = self._chosen_grace()
+            self._grace = self._choices.grace()
             self._engine = engine = Engine(
                 path, self._opened, self._clock, self._registry, self.schedule,
                 self._doorbell, self._park,
@@ -390,14 +345,14 @@ class Agent:
         with self._lock:
             engine, self._engine = self._engine, None
         if engine is not None:
-            engine.stop(self._engine_grace, self._close if close else lambda: None)
+            engine.stop(self._grace, self._close if close else lambda: None)
 
     def _close(self) -> None:
         with self._lock:
             store, self._store = self._store, None
         if store is not None:
             store.close()
-        self._remove_private()
+        self._choices.remove_private()
 
     def _abort(self) -> None:
         if self._engine is not None:

@@ -87,7 +87,7 @@ class Dispatcher:
         self._next_look = self._clock.boot() + LOOK_SECONDS
         try_suspects(
             self._store, self._lanes, self._caller, self._threads, self._clock,
-            self._stop_asked,
+            self._stop_asked, self._lock, self._end_late,
         )  # fmt: skip
         self._before = self._store.committed
         self._store.committed = self._handed_over
@@ -261,9 +261,22 @@ class Dispatcher:
         except StoreError as error:
             log.error("%s waits, as the store failed: %s", lane.listener.name, error)
             fault = True
+        if not self._end(lane, started, attempt, fault):
+            return None
+        with self._lock:
+            now = self._caller.now()
+            following = None if self._stopping else lane.take(now)
+            if following is not None and lane.hungry(now):
+                self._wake.notify()  # that has made room for more
+            return following
+
+    def _end(
+        self, lane: Lane, started: Call, attempt: Attempt | None, fault: bool = False
+    ) -> bool:
+        """Queue the result of a call; false if it comes after the stop."""
         with self._lock:
             if started.abandoned:
-                return None
+                return False
             lane.end(started, attempt)
             if fault:
                 self._fault_until = self._clock.boot() + FAULT_SECONDS
@@ -285,7 +298,7 @@ class Dispatcher:
                 self._look_after(lane)
             if not self._flush_awaited:
                 self._wake.notify()
-            return None if self._stopping else lane.take(now)
+        return True
 
     def _attempt(self, lane: Lane, started: Call) -> Attempt | None:
         """Enter the function and return its result; None if it is not owed any more."""
@@ -316,6 +329,12 @@ class Dispatcher:
                 self._look_after(lane)
 
     # Pauses and stuck calls
+
+    def _end_late(self, lane: Lane, trial: Call, attempt: Attempt | None) -> None:
+        """Take the result of a trial that was stuck when the others began."""
+        if self._end(lane, trial, attempt):
+            with self._lock:
+                self._start_calls(lane)
 
     def _hold(self, lane: Lane, until: int | None, reason: str | None) -> None:
         """Pause a listener, or let it go on (None)."""

@@ -1,35 +1,22 @@
-"""Events: immutable facts with a stable identity, and their JSON form.
+"""Events: immutable facts with a stable identity.
 
-Identity is the pair (event type, identifier), compared as exact text. Data is JSON;
-these Python values are written in their JSON form, everything else is refused with the
-path of the bad value:
-
-    datetime, date, time    ISO 8601 text
-    UUID, Decimal           text
-    Enum                    its value
-    dataclass               an object of its fields
-    pydantic model          its own JSON form
-    tuple                   a list
+Identity is the pair (event type, identifier), compared as exact text. Data is JSON; see
+`json_text` for the Python values that have a JSON form.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
-from enum import Enum
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from .errors import EventError, StoreRefusedError
+from .json_text import encode, is_unicode
 
 MAX_TYPE = 255  # characters
 MAX_IDENTIFIER = 1024  # characters
-MAX_DATA = 1024 * 1024  # bytes of JSON; the default of Agent(max_data=...)
-MAX_DEPTH = 200  # nested lists and objects; json's own recursion ends near 1,000
 MAX_ECHO = 32  # listeners answering listeners; more is taken for an endless echo
 
 
@@ -244,120 +231,3 @@ def _check_text(what: str, value: Any, limit: int) -> None:
         raise EventError(f"the {what} {value!r:.80} holds a NUL character")
     if not value.isascii() and not is_unicode(value):
         raise EventError(f"the {what} {value!r:.80} holds half a character (surrogate)")
-
-
-def is_unicode(text: str) -> bool:
-    """Return whether a text is whole characters only, without lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def encode(data: Any, limit: int = MAX_DATA) -> str:
-    """Return data as compact JSON text.
-
-    Args:
-        data: the value, see the module's table for what is understood beyond JSON.
-        limit: bytes of UTF-8 at most.
-
-    Raises:
-        EventError: a value without a JSON form (with its path), or too much data.
-    """
-    try:
-        text = _ENCODE(data)
-        if text.count("[") + text.count("{") > MAX_DEPTH:
-            _refuse_deep(json.loads(text), MAX_DEPTH)
-    except (TypeError, ValueError, RecursionError, AttributeError) as error:
-        raise EventError(_complaint(data, error)) from error
-    if not text.isascii() and not is_unicode(text):
-        text = _ENCODE_ASCII(data)  # half characters survive as \uXXXX escapes
-    size = len(text) if text.isascii() else len(text.encode())
-    if size > limit:
-        raise EventError(
-            f"the data has {size:,} bytes as JSON; at most {limit:,} are stored "
-            f"(Agent(max_data=...) sets the limit)"
-        )
-    return text
-
-
-def _json_form(value: Any) -> Any:
-    """Return the JSON form of a value that json does not know."""
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, (UUID, Decimal)):
-        if isinstance(value, Decimal) and not value.is_finite():
-            raise ValueError(f"{value} is not a finite number")
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if hasattr(value, "model_dump") and not isinstance(value, type):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-# One encoder for all: json.dumps with options builds a new one at every call.
-_OPTIONS: dict[str, Any] = {
-    "allow_nan": False, "separators": (",", ":"), "default": _json_form,
-}  # fmt: skip
-_ENCODE = json.JSONEncoder(ensure_ascii=False, **_OPTIONS).encode
-_ENCODE_ASCII = json.JSONEncoder(ensure_ascii=True, **_OPTIONS).encode
-
-
-def _refuse_deep(value: Any, left: int) -> None:
-    if not isinstance(value, (list, dict)):
-        return
-    if left == 0:
-        raise RecursionError
-    for item in value if isinstance(value, list) else value.values():
-        _refuse_deep(item, left - 1)
-
-
-def _complaint(data: Any, error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return f"the data is nested more than {MAX_DEPTH} levels deep"
-    try:
-        found = _find_bad(data, "data", ())
-    except (RecursionError, ValueError):
-        found = None
-    return found or f"the data has no JSON form: {error}"
-
-
-def _find_bad(value: Any, path: str, above: tuple[int, ...]) -> str | None:
-    """Return the complaint about the first bad value; slow, only after a failure."""
-    if id(value) in above:
-        return f"{path} contains itself"
-    above = (*above, id(value))
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, (str, int, float, bool, type(None))):
-                return f"{path} has a key that is no text: {key!r:.80}"
-            if problem := _refusal({key: None}):
-                return f"{path} has a key that is not JSON: {problem}"
-            if found := _find_bad(item, f"{path}.{key}", above):
-                return found
-        return None
-    if isinstance(value, (list, tuple)):
-        rows = (_find_bad(item, f"{path}[{n}]", above) for n, item in enumerate(value))
-        return next((row for row in rows if row), None)
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{path} is {value}, which JSON does not know"
-    if value is None or isinstance(value, (str, int, float)):
-        problem = _refusal(value)
-        return f"{path} is not JSON: {problem}" if problem else None
-    try:
-        return _find_bad(_json_form(value), path, above)
-    except (TypeError, ValueError, AttributeError) as error:
-        return f"{path} is not JSON: {error}"
-
-
-def _refusal(value: Any) -> str:
-    """Return why json refuses a single value, as a number of too many digits; or ""."""
-    try:
-        _ENCODE(value)
-    except ValueError as error:
-        return str(error)
-    return ""

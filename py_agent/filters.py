@@ -203,7 +203,7 @@ def _checked(field: str, operator: str, value: Any) -> Any:
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise FilterError(f"{field}: {value!r:.80} is not a JSON value") from error
+        raise FilterError(f"{field}: the value is not JSON: {error}") from error
 
 
 def _checked_moment(operator: str, value: Any) -> Any:

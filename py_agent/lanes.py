@@ -153,14 +153,14 @@ class Lane:
         self.running[call.owed.event_id] = call
         return call
 
-    def adopt(self, owed: Owed) -> Call:
-        """Count a call that was started elsewhere and is already stuck."""
-        call = Call(owed, stuck=True)
+    def adopt(self, call: Call) -> None:
+        """Count a call that was started elsewhere and is stuck."""
+        owed = call.owed
+        call.stuck = True
         self.held.add(owed.event_id)
         self.running[owed.event_id] = call
         if owed.order_key is not None:
             self._followers.setdefault(owed.order_key, deque())
-        return call
 
     def end(self, call: Call, attempt: Attempt | None) -> None:
         """Note that a call has ended; its delivery stays held until it is recorded.

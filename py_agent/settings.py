@@ -101,11 +101,6 @@ class Config:
     jobs: Mapping[int, JobEntry] = field(default_factory=dict)
     listeners: Mapping[int, ListenerEntry] = field(default_factory=dict)
 
-    @property
-    def store(self) -> str | None:
-        """The store named by the file, relative to it, or by the environment."""
-        return self.engine.db
-
 
 def find_config(path: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the file to read: the one named, else the first that exists, else None.

@@ -81,9 +81,10 @@ class Daily:
         return due
 
     def _on(self, local: datetime) -> datetime:
-        if self.zone is not None:
-            local = local.replace(tzinfo=self.zone)
-        return local.astimezone(UTC)
+        if self.zone is None:
+            # Not astimezone(), which takes a time that is skipped as too early.
+            return datetime.fromtimestamp(local.timestamp(), UTC)
+        return local.replace(tzinfo=self.zone).astimezone(UTC)
 
     def __str__(self) -> str:
         day = "day" if self.days == 1 else f"{self.days} days"

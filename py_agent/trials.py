@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from .calls import Caller
 from .clock import Clock
 from .lanes import Call, Lane
+from .store.deliveries import Attempt
 from .store.event_store import EventStore
 from .store.takeover import CRASH_LIMIT
 from .threads import Threads
@@ -31,6 +32,8 @@ def try_suspects(
     threads: Threads,
     clock: Clock,
     stopping: Callable[[], bool],
+    lock: threading.Lock,
+    end_late: Callable[[Lane, Call, Attempt | None], None],
 ) -> None:
     """Try each suspect alone, one after the other.
 
@@ -41,6 +44,8 @@ def try_suspects(
         threads: where they run.
         clock: tells the time.
         stopping: whether the agent has been asked to stop.
+        lock: guards the lanes.
+        end_late: takes the result of a trial that was given up as stuck.
     """
     for owed in store.deliveries.suspects(CRASH_LIMIT - 1):
         lane = lanes.get(owed.subscription_id)
@@ -56,26 +61,35 @@ def try_suspects(
         def work(
             lane: Lane = lane, trial: Call = trial, ended: threading.Event = ended
         ) -> None:
+            attempt: Attempt | None = None
             try:
-                _try(store, caller, lane, trial)
+                attempt = _try(caller, lane, trial)
             finally:
-                ended.set()
+                with lock:
+                    if not trial.stuck:
+                        if attempt is not None:
+                            store.deliveries.record(trial.owed, attempt)
+                        ended.set()
+                if trial.stuck:
+                    end_late(lane, trial, attempt)
 
         threads.run(work)
         _await(ended, clock, lane.listener.timeout or TRIAL_SECONDS, stopping)
-        if not ended.is_set():
-            caller.record_stuck(lane.listener, trial)
-            lane.adopt(owed)
+        with lock:
+            if not ended.is_set():
+                caller.record_stuck(lane.listener, trial)
+                lane.adopt(trial)
         store.writer.flush()
 
 
-def _try(store: EventStore, caller: Caller, lane: Lane, trial: Call) -> None:
+def _try(caller: Caller, lane: Lane, trial: Call) -> Attempt | None:
+    """Make the call and return its result; None if it is not owed any more."""
     event = caller.find(trial.owed)
     if event is None:
-        return
+        return None
     caller.enter(lane.listener, trial)
     attempt, _ = caller.make(lane.listener, trial, event)
-    store.deliveries.record(trial.owed, attempt)
+    return attempt
 
 
 def _await(

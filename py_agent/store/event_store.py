@@ -20,20 +20,14 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, func, select
 
 from ..clock import Clock, from_micros, to_micros
-from ..errors import EventError, NotFoundError, StorageFault, StoreRefusedError
-from ..events import (
-    MAX_DATA,
-    Event,
-    Publication,
-    Published,
-    check_identity,
-    encode,
-    is_unicode,
-)
+from ..errors import EventError, NotFoundError, StorageFault
+from ..events import Event, Publication, Published, check_identity
 from ..filters import Filter
+from ..json_text import MAX_DATA, encode
 from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
+from .queries import COLUMNS, event_of, query
 from .reader import Reader
 from .runs import Runs
 from .side_file import MAX_KEY
@@ -42,15 +36,9 @@ from .tables import deliveries, events
 from .writer import Writer
 
 BATCH = 1_000  # events in one transaction of publish_many
-PAGE = 500  # rows read at once by a query
-MAX_CHOSEN = 1_000  # values of one clause that a query binds; databases have a limit
 
-_COLUMNS = (
-    events.c.id, events.c.event_type, events.c.identifier, events.c.created,
-    events.c.source, events.c.data, events.c.depth,
-)  # fmt: skip
 _OF_IDENTITY = Statement(
-    select(*_COLUMNS).where(
+    select(*COLUMNS).where(
         events.c.event_type == bindparam("event_type"),
         events.c.identifier == bindparam("identifier"),
     )
@@ -61,9 +49,9 @@ _KNOWN = Statement(
         events.c.identifier == bindparam("identifier"),
     )
 )
-_OF_ID = Statement(select(*_COLUMNS).where(events.c.id == bindparam("key")))
+_OF_ID = Statement(select(*COLUMNS).where(events.c.id == bindparam("key")))
 _AFTER = Statement(
-    select(*_COLUMNS).where(events.c.id > bindparam("key")).order_by(events.c.id)
+    select(*COLUMNS).where(events.c.id > bindparam("key")).order_by(events.c.id)
 )
 _NEWEST = Statement(select(func.coalesce(func.max(events.c.id), 0)))
 _INSERT = Statement(
@@ -251,7 +239,7 @@ class EventStore:
         row = self.reader.row(_OF_IDENTITY, event_type=event_type, identifier=identifier)
         if row is None:
             raise NotFoundError(f"the store has no event {event_type}: {identifier}")
-        return _event(row)
+        return event_of(row)
 
     def event(self, event_id: int) -> Event:
         """Return the event with the store's number.
@@ -263,35 +251,11 @@ class EventStore:
         row = self.reader.row(_OF_ID, key=event_id) if known else None
         if row is None:
             raise NotFoundError(f"the store has no event with id {event_id}")
-        return _event(row)
+        return event_of(row)
 
-    def query(self, condition: Filter, newest_first: bool = False) -> Iterator[Event]:
-        """Return the stored events that a filter matches.
-
-        The database narrows by what it can compare as we do; the compiled filter then
-        decides, so that a query and a listener always agree.
-
-        Args:
-            condition: the filter.
-            newest_first: the order, by the store's number.
-        """
-        order = events.c.id.desc() if newest_first else events.c.id
-        last: int | None = None
-        while True:
-            statement = select(*_COLUMNS).where(*_narrow(condition)).order_by(order)
-            if last is not None:
-                statement = statement.where(
-                    events.c.id < last if newest_first else events.c.id > last
-                )
-            with storage_errors(self.path), self.engine.connect() as connection:
-                rows = connection.execute(statement.limit(PAGE)).fetchall()
-            for row in rows:
-                event = _event(row)
-                if condition.matches(event):
-                    yield event
-            if len(rows) < PAGE:
-                return
-            last = rows[-1][0]
+    def query(self, condition: Filter) -> Iterator[Event]:
+        """Return the stored events that a filter matches, oldest first; see `queries`."""
+        return query(self.engine, self.path, condition)
 
     def _draft(
         self,
@@ -338,7 +302,7 @@ class EventStore:
         types = {draft.event_type for draft in drafts}
         if not deliver or not any(map(index.wants_type, types)):
             return Committed(before + 1, newest)
-        stored = [_event(row) for row in _AFTER.run(cursor, key=before).fetchall()]
+        stored = [event_of(row) for row in _AFTER.run(cursor, key=before).fetchall()]
         return Committed(before + 1, newest, self._owe(cursor, stored))
 
     def _owe(
@@ -388,15 +352,6 @@ def _row(event: Event) -> dict[str, Any]:
     }
 
 
-def _event(row: Any) -> Event:
-    id, event_type, identifier, created, source, text, depth = row
-    try:
-        moment = from_micros(created)
-    except (TypeError, OverflowError) as error:
-        raise StoreRefusedError(f"event {id} has a damaged moment: {error}") from error
-    return Event.stored(id, event_type, identifier, moment, source, text, depth)
-
-
 def _numbered(draft: Event, id: int) -> Event:
     return Event.stored(
         id, draft.event_type, draft.identifier, draft.created, draft.source,
@@ -407,35 +362,3 @@ def _numbered(draft: Event, id: int) -> Event:
 def _available(matching: list[Subscription], rows: list[dict[str, Any]]) -> Owes:
     pairs = zip(matching, rows, strict=True)
     return tuple((each, row["order_key"]) for each, row in pairs if not each.parked)
-
-
-def _narrow(condition: Filter) -> list[Any]:
-    """Return the conditions that the database and the filter understand alike."""
-    columns = {"event_type", "identifier", "source"}
-    narrowed: list[Any] = [
-        events.c[clause.field].in_(clause.chosen or ())
-        for clause in condition.clauses
-        if clause.field in columns and _bindable(clause.chosen)
-    ]
-    narrowed += [
-        _MOMENTS[clause.operator](clause.micros)
-        for clause in condition.clauses
-        if clause.field == "created" and clause.operator in _MOMENTS
-    ]
-    return narrowed
-
-
-def _bindable(chosen: list[str] | None) -> bool:
-    """Return whether the database takes these values; else the filter alone decides."""
-    if chosen is None or len(chosen) > MAX_CHOSEN:
-        return False
-    return all(text.isascii() or is_unicode(text) for text in chosen)
-
-
-_MOMENTS: dict[str, Callable[[Any], Any]] = {
-    "==": lambda moment: events.c.created == moment,
-    "<": lambda moment: events.c.created < moment,
-    "<=": lambda moment: events.c.created <= moment,
-    ">": lambda moment: events.c.created > moment,
-    ">=": lambda moment: events.c.created >= moment,
-}

@@ -1,0 +1,103 @@
+"""What an agent's store, durability and grace time are, and who says so.
+
+The command line wins over the code, the code over agent.toml, and that over the
+environment. Nothing is read before it is asked for: making an agent touches no file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+from .retry import Seconds, seconds
+
+if TYPE_CHECKING:
+    from .settings import EngineSettings
+    from .store.dialects import Durability
+
+GRACE_SECONDS = 10.0  # how long running work may take to end after a stop
+MEMORY = ":memory:"  # a private store in a temporary file, removed at the end
+
+
+class Choices:
+    """The choices of one agent.
+
+    Args:
+        db: the store that the code names.
+        durability: "full" or "fast", as the code says.
+        grace: seconds or timedelta, as the code says.
+        config: the agent.toml that the code names.
+
+    Raises:
+        ConfigError: the durability is neither.
+        UsageError: the grace time is no duration.
+    """
+
+    def __init__(
+        self,
+        db: str | os.PathLike[str] | None,
+        durability: str | None,
+        grace: Seconds | None,
+        config: str | os.PathLike[str] | None,
+    ) -> None:
+        if durability not in (None, "full", "fast"):
+            raise ConfigError(f'durability is "full" or "fast", not {durability!r}')
+        self._db = db
+        self._durability: Durability | None = durability  # type: ignore[assignment]
+        self._grace = None if grace is None else seconds(grace, "grace")
+        self._config = config
+        self._private: str | None = None
+
+    def override(
+        self, db: str | os.PathLike[str] | None, config: str | os.PathLike[str] | None
+    ) -> None:
+        """Take over what a command line says, where it says something."""
+        self._db = db or self._db
+        self._config = config or self._config
+
+    def store_path(self) -> Path:
+        """Return the real path of the store, which need not exist yet.
+
+        Raises:
+            ConfigError: agent.toml or the environment is wrong.
+        """
+        from .settings import DEFAULT_STORE
+
+        db = self._settings().db or DEFAULT_STORE if self._db is None else self._db
+        if str(db) == MEMORY:
+            return self._private_path()
+        return Path(os.path.realpath(os.path.expanduser(db)))
+
+    def durability(self) -> Durability:
+        """Return whether a commit survives a power cut ("full") or only a kill."""
+        return self._durability or self._settings().durability or "full"
+
+    def grace(self) -> float:
+        """Return the seconds that running work may take to end after a stop."""
+        if self._grace is not None:
+            return self._grace
+        grace = self._settings().grace
+        return GRACE_SECONDS if grace is None else grace
+
+    def remove_private(self) -> None:
+        """Remove the private store, if there is one."""
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+            self._private = None
+            atexit.unregister(self.remove_private)
+
+    def _settings(self) -> EngineSettings:
+        from .settings import read_config
+
+        return read_config(self._config, whole=False).engine
+
+    def _private_path(self) -> Path:
+        if self._private is None:
+            self._private = tempfile.mkdtemp(prefix="py_agent-")
+            atexit.register(self.remove_private)
+        return Path(os.path.realpath(self._private)) / "memory.sqlite"

@@ -1,0 +1,30 @@
+"""What several unit tests share."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+TimeZone = Callable[[str], None]
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chance that is the same in every run."""
+    return random.Random(1)
+
+
+@pytest.fixture
+def machine_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[TimeZone]:
+    """Sets the machine's own time zone for one test."""
+
+    def use(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield use
+    monkeypatch.undo()
+    time.tzset()

@@ -1,0 +1,195 @@
+"""Arguments: stable names, and calls that pass just what a function names."""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from py_agent.arguments import MAX_NAME, bound, check_call, function_name, named, parameters
+from py_agent.errors import RegistrationError
+
+OFFERED = frozenset({"handler", "event"})
+
+
+def work(handler: Any = None, event: Any = None) -> tuple[Any, Any]:
+    return handler, event
+
+
+class Works:
+    def method(self, handler: Any) -> Any:
+        return handler
+
+    def __call__(self, event: Any) -> Any:
+        return event
+
+
+def as_main(monkeypatch: pytest.MonkeyPatch, **values: Any) -> Callable[[], None]:
+    """Return a function of a main module with the given attributes."""
+    main = types.ModuleType("__main__")
+    vars(main).update(values)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+    def job() -> None: ...
+
+    job.__module__ = "__main__"
+    job.__qualname__ = "job"
+    return job
+
+
+def test_a_function_is_known_by_its_module_and_name() -> None:
+    """The same name wherever it is registered."""
+    assert function_name(work) == f"{__name__}.work"
+    assert function_name(Works().method) == f"{__name__}.Works.method"
+
+
+def test_a_given_name_wins() -> None:
+    """Even where the function has a name of its own."""
+    assert function_name(work, "shop.orders") == "shop.orders"
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"__file__": "/some/where/example.py"}, "example.job"),
+        ({"__file__": "example.py", "__spec__": None}, "example.job"),
+        ({"__spec__": importlib.machinery.ModuleSpec("shop.main", None)}, "shop.main.job"),
+        ({}, "__main__.job"),
+    ],
+    ids=["python file", "agent go file", "python -m", "typed in"],
+)
+def test_a_main_module_goes_by_the_name_it_is_imported_by(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], name: str
+) -> None:
+    """A delivery finds its listener again, whichever way the program was started."""
+    assert function_name(as_main(monkeypatch, **values)) == name
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda: None, functools.partial(work), Works()],
+    ids=["lambda", "partial", "instance"],
+)
+def test_a_function_without_a_name_needs_one(function: Callable[..., Any]) -> None:
+    """Its name would not be the same after a restart, or be no name at all."""
+    with pytest.raises(RegistrationError, match="give it name="):
+        function_name(function)
+    assert function_name(function, "given") == "given"
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\0b", "\ud800", 5, b"x"])
+def test_a_name_that_cannot_be_shown_is_refused(name: Any) -> None:
+    """Names stand in logs, tables and commands."""
+    with pytest.raises(RegistrationError, match="cannot be a name"):
+        function_name(work, name)
+
+
+def test_a_name_is_at_most_255_bytes() -> None:
+    """It must fit into a slot of the side file; letters may have several bytes."""
+    assert function_name(work, "x" * MAX_NAME)
+    with pytest.raises(RegistrationError, match="longer than 255 bytes"):
+        function_name(work, "é" * 128)
+
+
+def keyword(*rest: Any, handler: Any) -> tuple[Any, Any]:
+    return rest, handler
+
+
+def open_(**rest: Any) -> dict[str, Any]:
+    return rest
+
+
+def positional(event: Any, /, handler: Any) -> tuple[Any, Any]:
+    return event, handler
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (work, {"handler", "event"}),
+        (keyword, {"handler"}),
+        (open_, set()),
+        (positional, {"handler"}),
+        (Works().method, {"handler"}),
+        (Works(), {"event"}),
+        (functools.partial(work, event=1), {"handler", "event"}),
+    ],
+)
+def test_only_parameters_that_take_a_name_are_named(
+    function: Callable[..., Any], names: set[str]
+) -> None:
+    """`**kwargs` asks for nothing in particular, so it is handed nothing."""
+    assert named(function) == names
+
+
+def test_a_function_of_which_python_knows_nothing_names_nothing() -> None:
+    """Some functions in C have no signature."""
+    assert dict(parameters(max)) == {}
+    assert named(max) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "result"),
+    [
+        (work, (), {}, ("H", "E")),
+        (work, (), {"event": "mine"}, ("H", "mine")),
+        (work, ("first",), {}, ("first", "E")),
+        (work, ("first", "second"), {}, ("first", "second")),
+        (keyword, (), {}, ((), "H")),
+        (keyword, (1, 2, 3), {}, ((1, 2, 3), "H")),
+        (positional, ("first",), {}, ("first", "H")),
+        (open_, (), {"a": 1}, {"a": 1}),
+        (Works(), (), {}, "E"),
+        (functools.partial(work, "bound"), (), {}, ("bound", "E")),
+    ],
+)
+def test_a_call_passes_what_was_given_and_what_is_named(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+) -> None:
+    """What the user gave wins; a new offer breaks no function that does not name it."""
+    offered = {"handler": "H", "event": "E", "something_new": "N"}
+    check_call("it", function, args, kwargs, OFFERED)
+    assert bound(function, args, kwargs, offered)() == result
+
+
+def needs(handler: Any, order: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "words"),
+    [
+        (needs, (), {}, "missing a required argument: 'order'"),
+        (needs, (), {"order": 1, "oder": 2}, "unexpected keyword argument 'oder'"),
+        (needs, (1, 2, 3), {}, "too many positional arguments"),
+        (needs, (1,), {"handler": 2, "order": 3}, "multiple values for argument 'handler'"),
+        (positional, (), {}, "missing a required"),
+        (lambda handlr: None, (), {}, "missing a required argument: 'handlr'"),
+    ],
+)
+def test_a_call_that_will_not_fit_is_refused_at_registration(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], words: str
+) -> None:
+    """A misspelt argument shows at once, with the function's own parameters."""
+    with pytest.raises(RegistrationError) as caught:
+        check_call("shop.job", function, args, kwargs, OFFERED)
+    assert str(caught.value).startswith("shop.job: ")
+    assert words in str(caught.value)
+    assert all(name in str(caught.value) for name in parameters(function))
+
+
+@pytest.mark.parametrize("function", [None, "work", 5])
+def test_what_cannot_be_called_is_refused(function: Any) -> None:
+    """The result of a call in place of the function is the usual mistake."""
+    with pytest.raises(RegistrationError, match="is not a function"):
+        check_call("it", function, (), {}, OFFERED)
+
+
+def test_a_function_of_which_python_knows_nothing_is_taken_as_it_is() -> None:
+    """What cannot be checked is not refused."""
+    check_call("it", max, (1, 2), {}, OFFERED)
+    assert bound(max, (1, 2), {}, {"handler": "H"})() == 2

@@ -1,0 +1,169 @@
+"""Layers: who may import whom, and which third-party library has which owner."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import py_agent
+
+PACKAGE = Path(py_agent.__file__).parent
+HOUSE = PACKAGE.parent  # the checkout
+
+# Each module may import what stands above it, and nothing below.
+ORDER = """
+    errors clock json_text events failures filters retry matching arguments settings
+    registry signals threads timing service store.tables store.dialects store.writer
+    store.reader store.lock store.wakeup store.side_file store.schema
+    store.subscriptions store.deliveries store.runs store.queries store.event_store
+    store.takeover store.by_hand store.listing context outcomes lanes calls trials
+    runner scheduler dispatcher engine choices agent loading testing utils
+""".split()  # fmt: skip
+ENTRIES = ["__init__", "__main__", "store.__init__"]  # by name only, or the commands
+
+STORE = [each for each in ORDER if each.startswith("store.")]
+OWNERS = {
+    "sqlalchemy": STORE,
+    "alembic": STORE,
+    "schedule": ["scheduler"],
+    "pydantic": ["settings", "loading"],
+    "pydantic_settings": ["settings", "loading"],
+    "requests": ["http"],
+    "click": [],
+    "rich": [],
+}
+HEAVY = ["sqlalchemy", "alembic", "pydantic", "pydantic_settings", "click", "schedule"]
+
+
+def path_of(module: str) -> Path:
+    """Return the file of a module of py_agent."""
+    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def modules() -> list[str]:
+    """Return the names of all modules of py_agent, without the package's."""
+    files = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
+    return sorted(".".join(file.with_suffix("").parts) for file in files)
+
+
+def imports(module: str) -> set[str]:
+    """Return what a module imports anywhere, except for type checkers only.
+
+    Modules of py_agent are named as in ORDER, others by their full name.
+    """
+    package = ["py_agent", *module.split(".")[:-1]]
+    found: set[str] = set()
+    for node in _running(ast.parse(path_of(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            found.update(_targets(origin, [each.name for each in node.names]))
+    return {each.removeprefix("py_agent.") for each in found}
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those under `if TYPE_CHECKING:`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from (other, *_running(other))
+        else:
+            yield from (child, *_running(child))
+
+
+def _targets(origin: str, names: list[str]) -> list[str]:
+    """Return the modules that `from origin import names` needs."""
+    if not origin.startswith("py_agent"):
+        return [origin]
+    inside = [
+        f"{origin}.{name}"
+        for name in names
+        if path_of(f"{origin}.{name}".removeprefix("py_agent.")).is_file()
+    ]
+    return inside if len(inside) == len(names) else [origin, *inside]
+
+
+def test_every_module_has_its_place() -> None:
+    """Whoever adds a module decides what it may import."""
+    assert sorted([*ORDER, *ENTRIES]) == modules()
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
+    """So that each can be read, tested and changed without what stands below."""
+    ours = imports(module) & {*ORDER, *ENTRIES, "py_agent", "store"}
+    allowed = set(ORDER[: ORDER.index(module)])
+    assert ours <= allowed, f"{module} must not import {sorted(ours - allowed)}"
+
+
+@pytest.mark.parametrize("module", [each for each in ORDER if each != "utils"])
+def test_no_module_imports_the_commands(module: str) -> None:
+    """The commands use the engine, never the other way round."""
+    reached = {each for each in imports(module) if each.split(".")[0] == "cli"}
+    assert reached == set()
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_a_library_is_imported_by_its_owner_only(library: str) -> None:
+    """Its errors are mapped in one place, and it can be replaced there."""
+    users = {
+        module
+        for module in modules()
+        if library in {each.split(".")[0] for each in imports(module)}
+    }
+    assert users <= set(OWNERS[library])
+
+
+@pytest.mark.parametrize("folder", ["jobs", "listeners"])
+def test_a_shared_folder_has_no_init(folder: str) -> None:
+    """It merges with the folder of the same name that a user keeps."""
+    assert (HOUSE / folder).is_dir()
+    assert list((HOUSE / folder).rglob("__init__.py")) == []
+
+
+@pytest.mark.parametrize("folder", ["jobs", "listeners"])
+def test_our_samples_use_public_names_only(folder: str) -> None:
+    """They prove that the public API is enough."""
+    public = {"py_agent", "py_agent.agent", "py_agent.utils"}
+    reached = {
+        name
+        for path in (HOUSE / folder).glob("*.py")
+        for node in _running(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [each.name for each in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if name.split(".")[0] == "py_agent"
+    }
+    assert reached <= public
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import py_agent",
+        "from py_agent import Agent; Agent()",
+        "from py_agent import *",
+        "from py_agent.utils import listen_for",
+    ],
+)
+def test_importing_py_agent_stays_light(code: str, tmp_path: Path) -> None:
+    """A script that only asks for a name does not wait for the database's library."""
+    script = f"{code}; import sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert set(json.loads(done.stdout)) & set(HEAVY) == set()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,286 @@
+"""Timing: when a job is due, over daylight saving and odd zones."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from py_agent.errors import RegistrationError, UsageError
+from py_agent.retry import LONGEST
+from py_agent.timing import (
+    UNITS,
+    Daily,
+    Interval,
+    PastTheHour,
+    in_words,
+    parse_interval,
+    parse_rule,
+    parse_time,
+)
+
+from .conftest import TimeZone
+
+BERLIN = ZoneInfo("Europe/Berlin")
+ZONES = st.sampled_from(
+    [
+        UTC, BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Asia/Kolkata"),
+        ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Asia/Beirut"), ZoneInfo("Pacific/Apia"),
+    ]
+)  # fmt: skip
+MOMENTS = st.datetimes(
+    datetime(2000, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001
+)  # fmt: skip
+TIMES = st.builds(time, st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+
+
+def local(*parts: int) -> datetime:
+    """Return a moment by its local time in Berlin."""
+    return datetime(*parts, tzinfo=BERLIN)  # type: ignore[arg-type,misc]
+
+
+@given(MOMENTS, TIMES, ZONES)
+def test_a_daily_job_is_due_within_two_days_and_never_now(
+    moment: datetime, at: time, zone: Any
+) -> None:
+    """It is due ahead, at its local time or as late as a gap is long."""
+    due = Daily(at, zone=zone).after(moment)
+    assert moment < due <= moment + timedelta(days=2, hours=2)
+    there = due.astimezone(zone)
+    shown = timedelta(hours=there.hour, minutes=there.minute, seconds=there.second)
+    wanted = timedelta(hours=at.hour, minutes=at.minute, seconds=at.second)
+    assert (shown - wanted) % timedelta(days=1) <= timedelta(hours=1)
+
+
+@given(MOMENTS, TIMES, ZONES)
+def test_a_daily_job_is_due_once_per_local_day(
+    moment: datetime, at: time, zone: Any
+) -> None:
+    """No local day has it twice, and none lacks it but one that a zone skipped whole."""
+    rule, days, due = Daily(at, zone=zone), [], moment
+    for _ in range(400):
+        due = rule.after(due, due)
+        days.append(due.astimezone(zone).date())
+    assert len(set(days)) == len(days)
+    steps = {later - earlier for earlier, later in zip(days, days[1:], strict=False)}
+    skipped = {timedelta(2)} if str(zone) == "Pacific/Apia" else set()
+    assert steps <= {timedelta(1)} | skipped
+
+
+def test_a_time_that_is_skipped_is_taken_as_late_as_the_gap_is_long() -> None:
+    """02:30 does not exist on that Sunday; 03:30 is the same distance from midnight."""
+    due = Daily(time(2, 30), zone=BERLIN).after(local(2026, 3, 29, 0))
+    assert due.astimezone(BERLIN) == local(2026, 3, 29, 3, 30)
+
+
+def test_a_time_that_comes_twice_counts_the_first_time_only() -> None:
+    """02:30 comes again an hour later, and is not due again."""
+    rule = Daily(time(2, 30), zone=BERLIN)
+    first = rule.after(local(2026, 10, 25, 0))
+    assert first == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert rule.after(first, first).astimezone(BERLIN) == local(2026, 10, 26, 2, 30)
+
+
+def test_a_clock_set_back_does_not_run_a_daily_job_again() -> None:
+    """It was due today already."""
+    due = Daily(time(9), zone=BERLIN).after(local(2026, 1, 5, 8), local(2026, 1, 5, 9))
+    assert due == local(2026, 1, 6, 9)
+
+
+def test_a_last_time_far_in_the_future_is_forgotten() -> None:
+    """A clock that was wrong by years and is right now must not stop the job for years."""
+    due = Daily(time(9), zone=BERLIN).after(local(2026, 1, 5, 8), local(2030, 1, 1, 9))
+    assert due == local(2026, 1, 5, 9)
+
+
+@given(MOMENTS, TIMES, ZONES, st.integers(0, 6))
+def test_a_weekly_job_is_due_every_seven_days(
+    moment: datetime, at: time, zone: Any, weekday: int
+) -> None:
+    """On its weekday, as the zone counts days."""
+    rule, days, due = Daily(at, 7, weekday, zone), [], moment
+    for _ in range(60):
+        due = rule.after(due, due)
+        days.append(due.astimezone(zone).date())
+    apia = str(zone) == "Pacific/Apia"  # skipped a Friday whole in 2011
+    assert apia or {day.weekday() for day in days} == {weekday}
+    steps = {later - earlier for earlier, later in zip(days, days[1:], strict=False)}
+    assert apia or steps == {timedelta(7)}
+
+
+def test_a_weekly_job_that_was_found_late_is_due_on_its_next_weekday() -> None:
+    """A machine that slept over Monday runs on Tuesday, and on Monday again."""
+    rule = Daily(time(9), 7, 0, BERLIN)
+    tuesday = local(2026, 1, 6, 10)
+    assert rule.after(tuesday, tuesday) == local(2026, 1, 12, 9)
+
+
+def test_every_other_day_leaves_one_out() -> None:
+    """Counted from when it was due last."""
+    rule, first = Daily(time(9), 2, zone=BERLIN), local(2026, 1, 5, 9)
+    assert rule.after(first, first) == local(2026, 1, 7, 9)
+    assert rule.after(local(2026, 1, 6, 12), first) == local(2026, 1, 7, 9)
+
+
+def test_days_that_were_missed_become_one() -> None:
+    """After a long sleep the job is due next at its time, not for each day again."""
+    due = Daily(time(9), zone=BERLIN).after(local(2026, 1, 9, 10), local(2026, 1, 5, 9))
+    assert due == local(2026, 1, 10, 9)
+
+
+def test_a_daily_job_without_a_zone_follows_the_machines(machine_zone: TimeZone) -> None:
+    """Daylight saving included."""
+    machine_zone("Europe/Berlin")
+    rule = Daily(time(2, 30))
+    assert rule.after(local(2026, 3, 29, 0)) == local(2026, 3, 29, 3, 30)
+    assert rule.after(local(2026, 7, 1, 0)) == local(2026, 7, 1, 2, 30)
+    first = rule.after(local(2026, 10, 25, 0))
+    assert first == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert rule.after(first, first) == local(2026, 10, 26, 2, 30)
+
+
+@given(MOMENTS, st.integers(0, 3_599), st.integers(1, 5))
+def test_an_hourly_job_is_due_at_its_minute(
+    moment: datetime, offset: int, count: int
+) -> None:
+    """To the second, after the moment, and every so many hours from then on."""
+    rule = PastTheHour(offset, 3_600, count)
+    first = rule.after(moment)
+    assert moment < first <= moment + timedelta(hours=1)
+    assert (first.minute * 60 + first.second, first.microsecond) == (offset, 0)
+    assert rule.after(first, first) == first + timedelta(hours=count)
+
+
+@given(MOMENTS, st.integers(0, 59), st.integers(1, 5))
+def test_a_job_every_minute_is_due_at_its_second(
+    moment: datetime, offset: int, count: int
+) -> None:
+    """The same rule, one unit smaller."""
+    rule = PastTheHour(offset, 60, count)
+    first = rule.after(moment)
+    assert moment < first <= moment + timedelta(minutes=1)
+    assert (first.second, first.microsecond) == (offset, 0)
+    assert rule.after(first, first) == first + timedelta(minutes=count)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Europe/Berlin", "UTC"])
+def test_an_hourly_job_counts_the_local_hour(machine_zone: TimeZone, zone: str) -> None:
+    """In a zone that is half an hour off, :15 is a quarter past on the wall."""
+    machine_zone(zone)
+    due = PastTheHour(15 * 60, 3_600).after(datetime(2026, 1, 5, 12, tzinfo=UTC))
+    assert due.astimezone(ZoneInfo(zone)).minute == 15
+
+
+def test_hours_that_were_missed_become_one() -> None:
+    """After a sleep, the next full rhythm counts."""
+    rule = PastTheHour(0, 3_600, 3)
+    last = datetime(2026, 1, 5, 3, tzinfo=UTC)
+    assert rule.after(datetime(2026, 1, 5, 20, 30, tzinfo=UTC), last) == datetime(
+        2026, 1, 5, 21, tzinfo=UTC
+    )
+
+
+@given(st.floats(0.1, 1e6), st.floats(0, 1e6), st.randoms(use_true_random=False))
+def test_a_random_interval_stays_in_its_bounds(
+    shortest: float, more: float, chance: random.Random
+) -> None:
+    """As `every(5).to(10).seconds` asks."""
+    wait = Interval(shortest, shortest + more).wait(chance)
+    assert shortest <= wait <= shortest + more
+
+
+def test_a_fixed_interval_needs_no_chance(chance: random.Random) -> None:
+    """It is always the same."""
+    assert Interval(5).wait(chance) == 5
+
+
+@given(st.sampled_from(sorted(UNITS)), st.integers(1, 1_000), st.booleans())
+def test_an_interval_is_a_number_and_a_unit(unit: str, count: int, plural: bool) -> None:
+    """In the words that people use, singular or plural."""
+    words = f"{count} {unit}{'s' if plural else ''}"
+    assert parse_interval(words) == Interval(min(count * UNITS[unit], LONGEST))
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("hour", 3_600), ("1.5 minutes", 90), ("10seconds", 10), ("  2 Days ", 172_800),
+        (30, 30), (0.5, 0.5), (timedelta(minutes=2), 120), ("9" * 40 + " weeks", LONGEST),
+    ],
+)  # fmt: skip
+def test_an_interval_may_be_written_in_several_ways(words: Any, seconds: float) -> None:
+    """As text, number or timedelta."""
+    assert parse_interval(words) == Interval(seconds)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "10", "ten minutes", "10 fortnights", "-1 day", "1e3 seconds", "minutes 10", "s",
+     "9" * 400 + " weeks", "0 seconds", 0, -1, float("nan"), timedelta(0), True, None,
+     [10]],
+)  # fmt: skip
+def test_what_is_no_interval_is_refused(words: Any) -> None:
+    """With an example of what may be written."""
+    with pytest.raises(UsageError):
+        parse_interval(words)
+
+
+@given(TIMES)
+def test_a_time_of_day_is_hours_and_minutes(at: time) -> None:
+    """Seconds are allowed."""
+    assert parse_time(at.isoformat()) == Daily(at)
+    assert parse_time(at.strftime("%H:%M")) == Daily(at.replace(second=0))
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["", "2:30", "24:00", "12:60", "noon", "12:30:61", "12:30\n", "12:30+01:00", 5, None],
+)
+def test_what_is_no_time_of_day_is_refused(at: Any) -> None:
+    """With an example of what may be written."""
+    with pytest.raises(RegistrationError, match="write for example '02:30'"):
+        parse_time(at)
+
+
+def test_a_rule_is_made_of_one_of_two() -> None:
+    """Every so often, or at a time of day."""
+    assert parse_rule("10 minutes", None) == Interval(600)
+    assert parse_rule(None, "02:30") == Daily(time(2, 30))
+
+
+@pytest.mark.parametrize(("every", "at"), [(None, None), ("1 day", "02:30")])
+def test_a_rule_of_both_or_none_is_refused(every: Any, at: Any) -> None:
+    """Which of the two is meant cannot be guessed."""
+    with pytest.raises(RegistrationError, match="and not both"):
+        parse_rule(every, at)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Interval(1), "every second"),
+        (Interval(90), "every 90 seconds"),
+        (Interval(0.5), "every 0.5 seconds"),
+        (Interval(300, 600), "every 5 minutes to 10 minutes"),
+        (Daily(time(9)), "every day at 09:00:00"),
+        (Daily(time(9), 2), "every 2 days at 09:00:00"),
+        (Daily(time(9), 7, 0, BERLIN), "every monday at 09:00:00 Europe/Berlin"),
+        (PastTheHour(900, 3_600), "every hour at 15:00"),
+        (PastTheHour(30, 60, 5), "every 5 minutes at 00:30"),
+    ],
+)
+def test_a_rule_reads_as_a_sentence(rule: Any, words: str) -> None:
+    """As `agent jobs` shows it."""
+    assert str(rule) == words
+
+
+@given(st.sampled_from(sorted(UNITS)), st.integers(1, 1_000))
+def test_an_interval_in_words_is_the_same_interval(unit: str, count: int) -> None:
+    """What is shown can be written."""
+    length = min(count * UNITS[unit], LONGEST)
+    assert parse_interval(in_words(length)) == Interval(length)
