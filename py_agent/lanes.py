@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .registry import Listener
-from .store.deliveries import MAX_LEFT_OUT, Attempt, Backlog, Owed
+from .store.deliveries import Attempt, Backlog, Owed
 from .store.subscriptions import NEVER
 from .store.tables import State
 
@@ -93,7 +93,6 @@ class Lane:
             and not self.paused(now)
             and len(self.ready) <= self.window // 4
             and self.waiting <= self.window // 2
-            and len(self.left_out) <= MAX_LEFT_OUT
         )
 
     def idle(self, now: int) -> bool:

@@ -122,4 +122,6 @@ def order_key(ordering: Ordering, event: Event) -> str | None:
     values = [extractor(path)(event) for path in ordering]
     if any(value is MISSING or value is None for value in values):
         return None
-    return json.dumps(values, sort_keys=True)
+    # 1 and 1.0 are the same JSON value, and so the same key.
+    whole = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+    return json.dumps(whole, sort_keys=True)

@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import ConfigError
@@ -26,6 +26,9 @@ LOCAL = Path("agent.toml")
 SHARED = Path("/etc/observability/agent.toml")  # shared with an existing framework
 DEFAULT_STORE = "agent.sqlite"
 STORE_VARIABLE = "PY_AGENT_DB_PATH"
+
+
+Number = Annotated[float, Strict()]  # true and false are no numbers
 
 
 class EngineSettings(BaseSettings):
@@ -46,7 +49,7 @@ class JobEntry(BaseModel):
 
     run: str
     name: str | None = None
-    every: str | float | None = None
+    every: str | Number | None = None
     at: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
 
@@ -56,10 +59,10 @@ class RetryEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    attempts: int | Literal["forever"] = 10
-    first: float = 1
-    factor: float = 2
-    cap: float = 3600
+    attempts: Annotated[int, Strict()] | Literal["forever"] = 10
+    first: Number = 1
+    factor: Number = 2
+    cap: Number = 3600
 
 
 class ListenerEntry(BaseModel):
@@ -71,8 +74,8 @@ class ListenerEntry(BaseModel):
     name: str | None = None
     match: dict[str, list[Any]] | None = None
     retry: RetryEntry | None = None
-    timeout: float | None = None
-    concurrency: int | None = None
+    timeout: Number | None = None
+    concurrency: Annotated[int, Strict()] | None = None
     ordered_by: str | list[str] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from sqlalchemy import (
 
 from ..events import Event
 from ..failures import Failure
-from .dialects import Statement, damaged_values, insert
+from .dialects import Statement, damaged_values, insert, texts_of
 from .reader import Reader
 from .subscriptions import NEVER
 from .tables import OWED, State, attempt_errors, deliveries, events, store
@@ -30,8 +31,6 @@ from .writer import Writer
 # Spelled as in the partial index, or SQLite does not see that the index applies.
 _IS_OWED = text("state IN ('available', 'retryable', 'running')")
 _BLOCKS = text("state = 'retryable' AND order_key IS NOT NULL")
-
-MAX_LEFT_OUT = 32  # keys that one load can leave out by name
 
 _OF_SUBSCRIPTION = deliveries.c.subscription_id == bindparam("subscription")
 _OF_DELIVERY = (
@@ -65,7 +64,6 @@ _DUE_AGAIN = Statement(
     _oldest_first(_WINDOW.where(deliveries.c.due > 0, deliveries.c.due <= bindparam("now")))
 )
 _NEW = Statement(_oldest_first(_WINDOW.where(deliveries.c.due == 0)))
-_LEFT_OUT = [f"key{n}" for n in range(MAX_LEFT_OUT)]
 _NEW_UNBLOCKED = Statement(
     _oldest_first(
         _WINDOW.where(
@@ -73,7 +71,7 @@ _NEW_UNBLOCKED = Statement(
             _unblocked(),
             or_(
                 deliveries.c.order_key.is_(None),
-                deliveries.c.order_key.not_in([bindparam(key) for key in _LEFT_OUT]),
+                deliveries.c.order_key.not_in(texts_of("left_out")),
             ),
         )
     )
@@ -253,11 +251,12 @@ class Deliveries:
             if left_out is None:
                 found = _NEW.run(cursor, subscription=subscription, most=most + reach)
             else:
-                keys = [*left_out, *[""] * MAX_LEFT_OUT]
                 found = _NEW_UNBLOCKED.run(
-                    cursor, subscription=subscription, most=most + reach,
-                    **dict(zip(_LEFT_OUT, keys, strict=False)),
-                )  # fmt: skip
+                    cursor,
+                    subscription=subscription,
+                    most=most + reach,
+                    left_out=json.dumps(list(left_out)),
+                )
             fresh = found.fetchall()
             due = _NEXT_DUE.run(cursor, subscription=subscription, now=now).fetchone()[0]
             blocked = left_out is not None and (

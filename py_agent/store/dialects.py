@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from sqlalchemy import ClauseElement, Engine, create_engine
+from sqlalchemy import (
+    ClauseElement,
+    Engine,
+    Select,
+    bindparam,
+    create_engine,
+    func,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
@@ -81,6 +89,14 @@ class Statement:
         if fixed:
             rows = ({**fixed, **row} for row in rows)
         return cursor.executemany(sql, [[row[name] for name in names] for row in rows])
+
+
+def texts_of(name: str) -> Select[tuple[str]]:
+    """Return the rows of a parameter that is bound to a JSON list of texts.
+
+    One parameter, however many texts, so that a statement is compiled once.
+    """
+    return select(func.json_each(bindparam(name)).table_valued("value").c.value)
 
 
 def open_engine(path: Path, durability: Durability) -> Engine:

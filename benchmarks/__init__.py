@@ -1,0 +1,1 @@
+"""How fast py_agent is, told as ratios to the database it stands on."""
