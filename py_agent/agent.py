@@ -193,6 +193,8 @@ class Agent:
         deadline = None if limit is None else time.monotonic() + limit
         with self._lock:
             borrowed = self._engine is None
+            if borrowed:
+                self._doorbell.rung = False
             engine = self._engine or self._start(scheduling=False)
         try:
             return engine.dispatcher.drain(deadline)
@@ -338,7 +340,12 @@ class Agent:
                 path, self._opened, self._clock, self._registry, self.schedule,
                 self._doorbell, self._park,
             )  # fmt: skip
-            engine.start(scheduling)
+            try:
+                engine.start(scheduling)
+            except BaseException:
+                self._engine = None
+                engine.stop(0)
+                raise
             return engine
 
     def _stop_engine(self, close: bool) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 
 from .clock import Clock, to_micros
 from .context import Handler, depth_of_publications
+from .errors import NotFoundError
 from .events import Event
 from .failures import Failure, printable
 from .lanes import Call
@@ -62,7 +63,14 @@ class Caller:
         version = self._store.deliveries.version()
         if version != owed.version and not self._store.deliveries.still_owed(owed):
             return None
-        return owed.event or self._store.event(owed.event_id)
+        try:
+            return owed.event or self._store.event(owed.event_id)
+        except NotFoundError:
+            gone = Attempt(
+                State.DISCARDED, owed.attempts, self.now(), reason="its event is gone"
+            )
+            self._store.deliveries.record(owed, gone)
+            return None
 
     def enter(self, listener: Listener, started: Call) -> None:
         """Note that the function is entered, and when it will be stuck."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from .calls import Caller
@@ -20,6 +20,7 @@ from .failures import failure_of, printable
 from .lanes import MAX_REPLACED, Call, Lane
 from .registry import Listener
 from .retry import Pause
+from .roster import Roster
 from .store.deliveries import Attempt, Owed
 from .store.event_store import Committed, EventStore
 from .store.subscriptions import NEVER
@@ -64,8 +65,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)  # the dispatcher's own thread
         self._quiet = threading.Condition(self._lock)  # those who wait for the end
-        self._lanes: dict[int, Lane] = {}
-        self._needy: set[Lane] = set()  # those that the own thread has to look after
+        self._roster = Roster()
         self._flush_awaited = False
         self._last = 0  # the newest event that has been handed over or looked for
         self._version = 0  # of changes by hand
@@ -86,7 +86,7 @@ class Dispatcher:
         self._last = self._store.deliveries.newest_event()
         self._next_look = self._clock.boot() + LOOK_SECONDS
         try_suspects(
-            self._store, self._lanes, self._caller, self._threads, self._clock,
+            self._store, self._roster.lanes, self._caller, self._threads, self._clock,
             self._stop_asked, self._lock, self._end_late,
         )  # fmt: skip
         self._before = self._store.committed
@@ -106,12 +106,12 @@ class Dispatcher:
     def join(self, deadline: float) -> None:
         """Wait for running calls until the deadline; what is left has failed."""
         with self._lock:
-            while any(not each.stuck for _, each in self._calls()):
+            while any(not each.stuck for _, each in self._roster.calls()):
                 if (left := deadline - time.monotonic()) <= 0:
                     break
                 self._quiet.wait(left)
-            unended = [pair for pair in self._calls() if pair[1].slot is not None]
-            for _, each in self._calls():
+            unended = [pair for pair in self._roster.calls() if pair[1].slot is not None]
+            for _, each in self._roster.calls():
                 each.abandoned = True
         for lane, each in unended:
             self.failures += 1
@@ -128,8 +128,7 @@ class Dispatcher:
                 subscription = known[listener.name]
                 lane = Lane(listener, subscription.id)
                 lane.paused_until = lane.next_due = subscription.paused_until
-                self._lanes[subscription.id] = lane
-                self._needy.add(lane)
+                self._roster.add(lane)
             self._wake.notify()
 
     def wake(self) -> None:
@@ -181,7 +180,7 @@ class Dispatcher:
             self._last = done.last
             for event, owes in done.owed:
                 for subscription, key in owes:
-                    if (lane := self._lanes.get(subscription.id)) is not None:
+                    if (lane := self._roster.lanes.get(subscription.id)) is not None:
                         lane.offer(
                             Owed(event.id, subscription.id, order_key=key, event=event,
                                  version=self._version)
@@ -199,18 +198,9 @@ class Dispatcher:
         with self._lock:
             self._last = max(self._last, newest)
             self._version = version
-            for subscription_id in behind:
-                if (lane := self._lanes.get(subscription_id)) is not None:
-                    lane.look_again()
-                    self._needy.add(lane)
-            for subscription_id, lane in self._lanes.items() if changed else ():
-                lane.look_again()
-                self._needy.add(lane)
-                subscription = known.get(subscription_id)
-                if subscription is None:
-                    lane.hold(NEVER)  # forgotten by hand, with all its deliveries
-                elif subscription.paused_until is None and lane.paused_until is not None:
-                    lane.hold(None)
+            self._roster.look_again(behind)
+            if changed:
+                self._roster.changed_by_hand(known)
 
     def _load(self, lane: Lane, now: int) -> None:
         """Load a window of a lane that is behind."""
@@ -240,11 +230,8 @@ class Dispatcher:
 
     def _look_after(self, lane: Lane) -> None:
         """Have the dispatcher's own thread look after a lane, or no longer."""
-        if lane.behind or lane.next_due is not None or lane.listener.timeout is not None:
-            self._needy.add(lane)
+        if self._roster.look_after(lane):
             self._wake.notify()
-        else:
-            self._needy.discard(lane)
 
     def _work(self, lane: Lane, started: Call) -> None:
         """Make calls of one lane on this thread as long as it has a slot and work."""
@@ -294,7 +281,7 @@ class Dispatcher:
             self._quiet.notify_all()
             now = self._caller.now()
             # In a long backlog most calls leave nothing to do for the own thread.
-            if lane.behind and (lane not in self._needy or lane.hungry(now)):
+            if lane.behind and (not self._roster.looks_after(lane) or lane.hungry(now)):
                 self._look_after(lane)
             if not self._flush_awaited:
                 self._wake.notify()
@@ -356,12 +343,7 @@ class Dispatcher:
         """Replace the slots of calls that are past their timeout."""
         boot = self._clock.boot()
         with self._lock:
-            found = [
-                (lane, each)
-                for lane in self._needy
-                for each in lane.running.values()
-                if not each.stuck and each.deadline is not None and boot >= each.deadline
-            ]
+            found = self._roster.late(boot)
             # Queued before the lock is given back: a call that ends now comes after it.
             for lane, each in found:
                 each.stuck = True
@@ -404,11 +386,7 @@ class Dispatcher:
             self._next_look = boot + LOOK_SECONDS
             self._look_at_store()
         with self._lock:
-            for lane in self._needy:
-                if lane.next_due is not None and lane.next_due <= now:
-                    lane.next_due = None
-                    lane.look_again()
-            hungry = [lane for lane in self._needy if lane.hungry(now)]
+            hungry = self._roster.hungry(now)
         for lane in hungry:
             self._load(lane, now)
         self._find_stuck()
@@ -423,32 +401,19 @@ class Dispatcher:
         self._flush_awaited = self._store.writer.pending
         if self._flush_awaited:
             waits.append(FLUSH_SECONDS - self._store.writer.waiting)
-        for lane in self._needy:
-            if lane.hungry(now):
-                return 0.0
-            if lane.next_due is not None:
-                waits.append((lane.next_due - now) / 1_000_000)
-            if lane.paused_until is not None and lane.paused_until > now:
-                waits.append((lane.paused_until - now) / 1_000_000)
-            calls = [each for each in lane.running.values() if not each.stuck]
-            waits += [each.deadline - boot for each in calls if each.deadline is not None]
-        return min(waits)
+        return min([*waits, self._roster.seconds_to_wait(now, boot)])
 
     def _flush(self) -> None:
         if self._store.writer.pending:
             self._store.writer.flush()
 
-    def _calls(self) -> Iterator[tuple[Lane, Call]]:
-        for lane in self._lanes.values():
-            for each in list(lane.running.values()):
-                yield lane, each
-
     def _is_idle(self, later: bool = False) -> bool:
-        now = self._caller.now()
-        return (
-            not self._look
-            and not self._turning
-            and not self._store.writer.pending
-            and all(lane.idle(now) for lane in self._lanes.values())
-            and not (later and any(lane.next_due for lane in self._lanes.values()))
-        )
+        if self._look or self._turning or self._store.writer.pending:
+            return False
+        return self._roster.idle(self._caller.now(), later)
+
+    def flush_soon(self) -> None:
+        """Note that something rides, so that it is committed though nobody publishes."""
+        with self._lock:
+            if not self._flush_awaited:
+                self._wake.notify()

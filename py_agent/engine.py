@@ -86,14 +86,14 @@ class Engine:
             raise
         self._loop = LoopThread()
         parts = store, clock, self._side_file, self._loop, self._handler
-        caller, runner = Caller(*parts), Runner(*parts)
         self.dispatcher = Dispatcher(
-            store, clock, caller, Threads("py_agent-listener"), self._asked_to_stop
+            store, clock, Caller(*parts), Threads("py_agent-listener"), self._asked_to_stop
         )
         self.dispatcher.add(registry.listeners)
+        runner = Runner(*parts, self.dispatcher.flush_soon)
         self.scheduler = Scheduler(
             schedule, clock, runner, Threads("py_agent-job"),
-            lambda: self.dispatcher.idle, store.runs.job,
+            lambda: self.dispatcher.idle, store.runs,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
         self._services: Sequence[Service] = ()

@@ -52,6 +52,7 @@ class Runner:
         side_file: where a run is noted while it lasts.
         loop: where coroutines run.
         handlers: makes the handler of a job, by name.
+        flush_soon: called when a row rides, as perhaps nobody publishes.
     """
 
     def __init__(
@@ -61,17 +62,20 @@ class Runner:
         side_file: SideFile,
         loop: LoopThread,
         handlers: Callable[[str], Handler],
+        flush_soon: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._side_file = side_file
         self._loop = loop
         self._handlers = handlers
+        self._flush_soon = flush_soon
 
     def begin(self, job: Job) -> Run:
         """Open a run row and note that the job is entered."""
         number = self._store.runs.open(job.name, self.now())
         slot = self._side_file.enter_job(job.name)
+        self._flush_soon()
         return Run(job, number, slot, self._handlers(job.name), self._clock.boot())
 
     def make(self, run: Run) -> tuple[Any, Failure | None]:
@@ -107,10 +111,13 @@ class Runner:
                 self._store.runs.set_crashes(run.job.name, 0)
         except StoreError as error:
             log.error("the crashes of job %s still count: %s", run.job.name, error)
+        self._flush_soon()
 
     def skip(self, job: str, row: int | None) -> int:
         """Record that a job was due and did not start; see `Runs.skip`."""
-        return self._store.runs.skip(job, self.now(), row)
+        number = self._store.runs.skip(job, self.now(), row)
+        self._flush_soon()
+        return number
 
     def now(self) -> int:
         """Return the present in microseconds."""

@@ -8,15 +8,11 @@ threads of their own, and a job that is still running when it is due is skipped.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Any
@@ -25,14 +21,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import schedule
 
 from .arguments import named
-from .clock import Clock
+from .clock import Clock, from_micros
 from .errors import RegistrationError, StoreError
 from .failures import Failure
 from .registry import Job, Registry, make_job
 from .runner import Run, Runner
-from .store.runs import JobRow
+from .store.runs import Runs
 from .store.takeover import CRASH_LIMIT
 from .threads import Threads
+from .timetable import Entry, Timetable
 from .timing import UNITS, WEEKDAYS, Daily, Interval, PastTheHour, Rule
 
 log = logging.getLogger("py_agent.scheduler")
@@ -40,34 +37,7 @@ log = logging.getLogger("py_agent.scheduler")
 THREADS = 4  # runs at the same time that are younger than FRESH_SECONDS
 FRESH_SECONDS = 10.0  # an older run no longer counts, so that hung jobs stop nobody
 LOOK_SECONDS = 10.0  # how late a suspend or a wall-clock change is noticed
-JUMP_SECONDS = 1.0  # a wall clock that moved so far against boot time has jumped
 SUSPECT_SECONDS = 0.5  # how often a job that ended the agent looks for a quiet moment
-
-
-@dataclass(eq=False)
-class Entry:
-    """A scheduled job.
-
-    Args:
-        job: the job.
-        rule: when it is due.
-        at_start: whether it runs as soon as the agent starts.
-        until: the aware moment after which it is cancelled.
-        plan: the `schedule.Job` that it was made by, if any.
-    """
-
-    job: Job
-    rule: Rule
-    at_start: bool = False
-    until: datetime | None = None
-    plan: PlannedJob | None = None
-    due: float = 0.0  # boot time
-    due_at: datetime | None = None  # the moment, for a wall-clock rule
-    last: datetime | None = None  # when a wall-clock rule was due last
-    queued: bool = False  # waits for a thread, or runs
-    cancelled: bool = False
-    skip_row: int | None = None
-    order: int = field(default_factory=itertools.count().__next__)
 
 
 class PlannedJob(schedule.Job):
@@ -81,15 +51,30 @@ class PlannedJob(schedule.Job):
         """Set the time of day, in a zone given by name or as a tzinfo.
 
         Raises:
-            RegistrationError: there is no such zone.
+            RegistrationError: it is no time of day, or there is no such zone.
         """
-        super().at(time_str)
+        try:
+            super().at(time_str)
+        except schedule.ScheduleError as error:
+            raise RegistrationError(f"at({time_str!r}): {error}") from error
         if isinstance(tz, str):
             try:
                 tz = ZoneInfo(tz)
             except (ZoneInfoNotFoundError, ValueError) as error:
                 raise RegistrationError(f"there is no time zone {tz!r}") from error
         self.zone = tz
+        return self
+
+    def until(self, until_time: Any) -> PlannedJob:
+        """Set when the job is cancelled; see `schedule`.
+
+        Raises:
+            RegistrationError: it is no moment, or past.
+        """
+        try:
+            super().until(until_time)
+        except (schedule.ScheduleError, TypeError) as error:
+            raise RegistrationError(f"until({until_time!r}): {error}") from error
         return self
 
     def do(self, job_func: Callable[..., Any], *args: Any, **kwargs: Any) -> PlannedJob:
@@ -172,7 +157,7 @@ class Schedule(schedule.Scheduler):
         entry.cancelled = True
         if entry in self.entries:
             self.entries.remove(entry)
-        if entry.plan in self.jobs:
+        if isinstance(entry.plan, PlannedJob) and entry.plan in self.jobs:
             self.jobs.remove(entry.plan)
         self._registry.remove_job(entry.job.name)
 
@@ -210,7 +195,7 @@ class Scheduler:
         runner: runs a job.
         threads: where jobs run.
         quiet: whether no delivery is available or running.
-        recall: what the store remembers of a job, by name.
+        runs: what the store remembers of jobs.
     """
 
     def __init__(
@@ -220,21 +205,19 @@ class Scheduler:
         runner: Runner,
         threads: Threads,
         quiet: Callable[[], bool],
-        recall: Callable[[str], JobRow],
+        runs: Runs,
     ) -> None:
         self._schedule = schedule
         self._clock = clock
         self._runner = runner
         self._threads = threads
         self._quiet = quiet
-        self._recall = recall
-        self._chance = random.Random()
+        self._runs = runs
         self._changed = threading.Condition()
-        self._heap: list[tuple[float, int, Entry]] = []
+        self._timetable = Timetable(clock)
         self._queue: deque[Entry] = deque()
         self._suspects: list[Entry] = []
         self._running: set[Run] = set()
-        self._offset = 0.0  # wall clock minus boot time; a change is a jump
         self._stopping = False
         self._thread: threading.Thread | None = None
         self.failures = 0  # runs that failed since the start
@@ -283,73 +266,32 @@ class Scheduler:
     # Due times
 
     def _add(self, entry: Entry) -> None:
+        last = None
+        try:
+            last = self._runs.last_started(entry.job.name)
+        except StoreError as error:
+            log.error("when job %s ran last cannot be read: %s", entry.job.name, error)
         with self._changed:
-            boot = self._clock.boot()
-            self._plan(entry, boot)
-            if entry.at_start:
-                entry.due = boot
-            self._push(entry)
+            moment = None if last is None else from_micros(last)
+            self._timetable.add(entry, moment)
             self._changed.notify_all()
-
-    def _push(self, entry: Entry) -> None:
-        heapq.heappush(self._heap, (entry.due, entry.order, entry))
-
-    def _plan(self, entry: Entry, previous: float) -> None:
-        """Set when an entry is due next, given the boot time at which it was due."""
-        boot = self._clock.boot()
-        if isinstance(entry.rule, Interval):
-            wait = entry.rule.wait(self._chance)
-            missed = max(0.0, (boot - previous) // wait)  # they all become one run
-            entry.due = previous + wait * (1 + missed)
-        else:
-            now = self._clock.now()
-            entry.due_at = entry.rule.after(now, entry.last)
-            entry.due = boot + (entry.due_at - now).total_seconds()
-
-    def _follow_clock(self) -> None:
-        """After a jump of the wall clock, plan anew what names local times."""
-        now, boot = self._clock.now(), self._clock.boot()
-        offset = now.timestamp() - boot
-        jumped = abs(offset - self._offset) > JUMP_SECONDS
-        self._offset = offset
-        if not jumped:
-            return
-        for entry in self._schedule.entries:
-            if entry.due_at is not None:
-                if entry.due_at <= now:
-                    entry.due = boot
-                else:
-                    self._plan(entry, boot)
-        self._heap = [(entry.due, number, entry) for _, number, entry in self._heap]
-        heapq.heapify(self._heap)
 
     def _loop(self) -> None:
         with self._changed:
             while not self._stopping:
-                self._follow_clock()
-                self._find_due()
+                for entry in self._timetable.due():
+                    if entry.until is not None and self._clock.now() > entry.until:
+                        self._schedule.cancel(entry)
+                    else:
+                        self._due(entry)
                 self._start_queued()
                 if (wait := self._seconds_to_wait()) > 0:
                     self._clock.wait(self._changed, wait)
 
-    def _find_due(self) -> None:
-        boot = self._clock.boot()
-        while self._heap and self._heap[0][0] <= boot:
-            _, _, entry = heapq.heappop(self._heap)
-            if entry.cancelled:
-                continue
-            if entry.until is not None and self._clock.now() > entry.until:
-                self._schedule.cancel(entry)
-                continue
-            self._due(entry)
-            entry.last = entry.due_at  # not now: found after midnight, it is yesterday's
-            self._plan(entry, entry.due)
-            self._push(entry)
-
     def _due(self, entry: Entry) -> None:
         """Queue an entry, or record why it does not run."""
         try:
-            known = self._recall(entry.job.name)
+            known = self._runs.job(entry.job.name)
             if known.paused:
                 log.warning("job %s is paused: %s", entry.job.name, known.pause_reason)
             if known.paused or entry.queued:
@@ -364,9 +306,7 @@ class Scheduler:
 
     def _seconds_to_wait(self) -> float:
         boot = self._clock.boot()
-        waits = [LOOK_SECONDS]
-        if self._heap:
-            waits.append(self._heap[0][0] - boot)
+        waits = [LOOK_SECONDS, self._timetable.seconds_to_wait()]
         if self._queue:
             ages = (boot - run.started for run in self._running)
             waits += [FRESH_SECONDS - age for age in ages if age < FRESH_SECONDS]

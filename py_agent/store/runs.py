@@ -34,6 +34,12 @@ _JOB = Statement(
         jobs.c.name == bindparam("key")
     )
 )
+_LAST_STARTED = Statement(
+    select(runs.c.started)
+    .where(runs.c.job == bindparam("key"), runs.c.outcome != Outcome.SKIPPED)
+    .order_by(runs.c.id.desc())
+    .limit(1)
+)
 _ADD_JOB = Statement(insert(jobs).on_conflict_do_nothing(), "name", "crashes", "paused")
 _SET_CRASHES = Statement(update(jobs).where(jobs.c.name == bindparam("key")), "crashes")
 _PAUSE = Statement(
@@ -141,6 +147,11 @@ class Runs:
         """Return what the store remembers of a job."""
         row = self._reader.row(_JOB, key=name)
         return JobRow() if row is None else JobRow(row[0], bool(row[1]), row[2])
+
+    def last_started(self, name: str) -> int | None:
+        """Return when a job's last run began, in microseconds; None if it never ran."""
+        row = self._reader.row(_LAST_STARTED, key=name)
+        return None if row is None else row[0]
 
     def set_crashes(self, name: str, crashes: int) -> None:
         """Remember how often in a row the process ended inside a job."""

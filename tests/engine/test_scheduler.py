@@ -33,7 +33,7 @@ def pass_time(
     """
     found = []
     beat = f"beat {step}"
-    if store.outcomes(beat) == []:
+    if beat not in {each.name for each in agent.registry.jobs}:
         agent.schedule.every(int(timedelta(**step).total_seconds())).seconds.do(
             lambda: None, name=beat
         )
