@@ -107,7 +107,7 @@ def test_retries_follow_the_listeners_policy(app: Path, run: Run) -> None:
 
 
 def test_emitting_again_works_after_completion(app: Path, run: Run) -> None:
-    """Given completed deliveries, When emitted again by id, Then the listener fires again."""
+    """Given completed deliveries, When emitted again, Then the listener fires again."""
     run("agent-test", "-j", "app.job", "-l", "app.listener")
     done = run("agent-test", "-l", "app.listener", "-t", "n", "-id", "1")
     assert done.returncode == 0

@@ -66,7 +66,7 @@ def configured(folder: Path) -> Path:
 
 
 def test_sigterm_ends_with_0_and_leaves_one_file(configured: Path, start: Start) -> None:
-    """Given a running agent, When SIGTERM comes, Then it ends with 0 and leaves one file."""
+    """Given a running agent, When SIGTERM comes, Then code 0 and one file is left."""
     agent = start("agent", "go")
     agent.wait_for("New event -> file.created")
     assert agent.stop(signal.SIGTERM) == 0
@@ -184,7 +184,7 @@ def test_module_and_name(example: Path, run: Run) -> None:
 
 
 def test_looking_at_a_file_touches_no_store(example: Path, run: Run) -> None:
-    """Given the example, When its jobs are listed, Then nothing starts and no file is made."""
+    """Given the example, When its jobs are listed, Then nothing starts, no file is made."""
     done = run("agent", "jobs", "example.py", "--json")
     assert [row["name"] for row in json.loads(done.stdout)] == ["example.my_job"]
     done = run("agent", "listeners", "example.py", "--json")

@@ -60,7 +60,7 @@ def test_the_wheel_adds_three_names() -> None:
 
 
 def test_a_users_jobs_folder_merges_with_ours(folder: Path, run: Run) -> None:
-    """Given a jobs/ folder of one's own, When used, Then both its jobs and ours are found."""
+    """Given a jobs/ folder of one's own, When used, Then its jobs and ours are found."""
     (folder / "jobs").mkdir()
     (folder / "jobs" / "mine.py").write_text(
         "def hello(handler):\n    handler.publish('hello', 'world')\n", encoding="utf-8"

@@ -49,7 +49,7 @@ def test_every_block_is_known_to_a_test() -> None:
 
 
 def test_ten_lines_are_the_first_example() -> None:
-    """Given the README's ten lines, When compared with examples/, Then they are the same."""
+    """Given the ten lines, When compared with examples/hello.py, Then they are the same."""
     example = (ROOT / "examples" / "hello.py").read_text(encoding="utf-8")
     assert example.endswith(blocks("python")[0])
 
@@ -70,7 +70,7 @@ def test_ten_lines_run_either_way(command: str, folder: Path, start: Start) -> N
 
 
 def test_the_agent_test_commands_do_what_is_said(folder: Path, run: Run) -> None:
-    """Given the example, When the agent-test lines run in order, Then each does its part."""
+    """Given the example, When the agent-test lines run, Then each does its part."""
     prepare(folder)
     results = [run(*shlex.split(line)) for line in commands("agent-test")]
     assert [each.returncode for each in results] == [0] * 6, [r.stderr for r in results]
