@@ -17,7 +17,7 @@ from .calls import Caller
 from .clock import Clock, to_micros
 from .context import Handler
 from .dispatcher import Dispatcher
-from .errors import StoppedError, StoreError
+from .errors import StoppedError, StoreError, StoreRefusedError
 from .registry import Listener, Registry
 from .runner import Runner
 from .scheduler import Schedule, Scheduler
@@ -87,8 +87,9 @@ class Engine:
         self._loop = LoopThread()
         parts = store, clock, self._side_file, self._loop, self._handler
         self.dispatcher = Dispatcher(
-            store, clock, Caller(*parts), Threads("py_agent-listener"), self._asked_to_stop
-        )
+            store, clock, Caller(*parts), Threads("py_agent-listener"),
+            self._asked_to_stop, self._refused,
+        )  # fmt: skip
         self.dispatcher.add(registry.listeners)
         runner = Runner(*parts, self.dispatcher.flush_soon)
         self.scheduler = Scheduler(
@@ -163,10 +164,16 @@ class Engine:
     def _check(self) -> None:
         try:
             check_integrity(self._path, lambda: int(self._ended))
+        except StoreRefusedError as error:
+            self._refused(error)
         except StoreError as error:
-            log.critical("%s", error)
-            self.fatal = error
-            self._doorbell.ring()
+            log.error("the store could not be checked: %s", error)
+
+    def _refused(self, error: StoreRefusedError) -> None:
+        """Stop: the store cannot be used any more."""
+        log.critical("%s", error)
+        self.fatal = error
+        self._doorbell.ring()
 
 
 def _tell(found: Takeover) -> None:

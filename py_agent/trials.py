@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from .calls import Caller
 from .clock import Clock
+from .deliverer import Deliverer
 from .lanes import Call, Lane
 from .store.deliveries import Attempt
 from .store.event_store import EventStore
@@ -27,28 +28,24 @@ LOOK_SECONDS = 0.1  # how soon a trial notices that the agent shall stop
 
 def try_suspects(
     store: EventStore,
-    lanes: Mapping[int, Lane],
+    deliverer: Deliverer,
     caller: Caller,
     threads: Threads,
     clock: Clock,
     stopping: Callable[[], bool],
-    lock: threading.Lock,
-    end_late: Callable[[Lane, Call, Attempt | None], None],
 ) -> None:
     """Try each suspect alone, one after the other.
 
     Args:
         store: the open store.
-        lanes: the listeners of this code, by subscription.
+        deliverer: has the lanes, and takes the result of a trial that ends too late.
         caller: makes the calls.
         threads: where they run.
         clock: tells the time.
         stopping: whether the agent has been asked to stop.
-        lock: guards the lanes.
-        end_late: takes the result of a trial that was given up as stuck.
     """
     for owed in store.deliveries.suspects(CRASH_LIMIT - 1):
-        lane = lanes.get(owed.subscription_id)
+        lane = deliverer.roster.lanes.get(owed.subscription_id)
         if lane is None or lane.paused(caller.now()) or stopping():
             continue
         log.warning(
@@ -65,17 +62,17 @@ def try_suspects(
             try:
                 attempt = _try(caller, lane, trial)
             finally:
-                with lock:
+                with deliverer.lock:
                     if not trial.stuck:
                         if attempt is not None:
                             store.deliveries.record(trial.owed, attempt)
                         ended.set()
                 if trial.stuck:
-                    end_late(lane, trial, attempt)
+                    deliverer.end_late(lane, trial, attempt)
 
         threads.run(work)
         _await(ended, clock, lane.listener.timeout or TRIAL_SECONDS, stopping)
-        with lock:
+        with deliverer.lock:
             if not ended.is_set():
                 caller.record_stuck(lane.listener, trial)
                 lane.adopt(trial)

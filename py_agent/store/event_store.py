@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, func, select
 
 from ..clock import Clock, from_micros, to_micros
-from ..errors import EventError, NotFoundError, StorageFault
+from ..errors import EventError, NotFoundError, StorageFault, StoreRefusedError
 from ..events import Event, Publication, Published, check_identity
 from ..filters import Filter
 from ..json_text import MAX_DATA, encode
@@ -103,6 +103,8 @@ class EventStore:
     ) -> None:
         self.path = path
         self.pid = os.getpid()
+        status = os.stat(path)
+        self._file = (status.st_dev, status.st_ino)
         self.committed: Callable[[Committed], None] | None = None
         self._clock = clock
         self._max_data = max_data
@@ -186,6 +188,7 @@ class EventStore:
         key = {"event_type": event_type, "identifier": identifier}
         if self.reader.row(_KNOWN, **key) is not None:
             return Publication(False, read=lambda: self.find(event_type, identifier))
+        self.check_file()
         draft = self._draft(event_type, identifier, data, source, depth, self._present())
         done = self.writer.run(
             lambda cursor: self._store(cursor, draft, deliver), self._announce
@@ -222,6 +225,7 @@ class EventStore:
         self._check_process()
         result = Published()
         offered = iter(triples)
+        self.check_file()
         while taken := list(itertools.islice(offered, BATCH)):
             created = self._present()
             drafts = [self._draft(*_triple(each), source, depth, created) for each in taken]
@@ -324,6 +328,25 @@ class EventStore:
     def _announce(self, done: Committed | None) -> None:
         if done is not None and self.committed is not None:
             self.committed(done)
+
+    def check_file(self) -> None:
+        """Check that what is open is still the file at the path.
+
+        SQLite goes on writing into a file that was removed or replaced, and says that
+        all is well.
+
+        Raises:
+            StoreRefusedError: it is not, so nothing written from here would be kept.
+        """
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != self._file:
+            raise StoreRefusedError(
+                f"{self.path} was removed or replaced while it was open; "
+                f"put it back, or start again with what is there now"
+            )
 
     def _check_process(self) -> None:
         if os.getpid() != self.pid:

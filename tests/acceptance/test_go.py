@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from py_agent.store.wakeup import wake
+
 from .conftest import Run, Start
 
 CONFIG = """
@@ -143,6 +145,18 @@ def test_the_same_store_either_way(example: Path, start: Start, run: Run) -> Non
     assert "running my listener" not in second.lines
     sources = {row["source"] for row in json.loads(run("agent", "events", "--json").stdout)}
     assert sources == {"example.my_job"}
+
+
+def test_an_agent_whose_store_was_removed_ends_with_3(
+    configured: Path, start: Start
+) -> None:
+    """Given a running agent, When its store is removed, Then it says so and ends with 3."""
+    agent = start("agent", "go")
+    agent.wait_for("New event ->")
+    (configured / "agent.sqlite").unlink()
+    wake(configured / "agent.sqlite")
+    agent.wait_for("was removed or replaced")
+    assert agent.process.wait(60) == 3
 
 
 def test_once_ends_with_1_when_an_attempt_fails(folder: Path, run: Run) -> None:

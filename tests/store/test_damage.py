@@ -325,3 +325,19 @@ def _publish_anew(path: Path) -> str:
         return str(store.publish("order", "of the child").new)
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_store_that_is_gone_takes_no_more_events(path: Path, replaced: bool) -> None:
+    """SQLite would go on writing into a file that nobody finds any more."""
+    store = EventStore.open(path, SystemClock())
+    path.unlink()
+    if replaced:
+        schema.create(path)
+
+    with pytest.raises(StoreRefusedError, match="removed or replaced"):
+        store.publish("order", "after")
+    with pytest.raises(StoreRefusedError, match="removed or replaced"):
+        store.publish_many([("order", "after", None)])
+
+    store.close()

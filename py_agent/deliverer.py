@@ -1,0 +1,208 @@
+"""Calls listeners on threads, and queues what became of each call.
+
+One lock guards all lanes. It is never held while the store's writer is waited for; the
+writer, in turn, calls `_recorded`, which takes it briefly.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from functools import partial
+
+from .calls import Caller
+from .clock import Clock
+from .errors import StoreError
+from .failures import failure_of, printable
+from .lanes import MAX_REPLACED, Call, Lane
+from .retry import Pause
+from .roster import Roster
+from .store.deliveries import Attempt, Owed
+from .store.event_store import EventStore
+from .store.subscriptions import NEVER
+from .store.takeover import STUCK
+from .threads import Threads
+
+log = logging.getLogger("py_agent.dispatcher")
+
+FAULT_SECONDS = 1.0  # after a storage fault, before the store is tried again
+
+
+class Deliverer:
+    """The lanes, and the calls that they make.
+
+    Args:
+        store: the open store.
+        clock: tells the time.
+        caller: makes one call.
+        threads: where listeners run.
+    """
+
+    def __init__(
+        self, store: EventStore, clock: Clock, caller: Caller, threads: Threads
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._caller = caller
+        self._threads = threads
+        self.roster = Roster()
+        self.lock = threading.Lock()
+        self.wake = threading.Condition(self.lock)  # the dispatcher's own thread
+        self.quiet = threading.Condition(self.lock)  # those who wait for the end
+        self.stopping = False
+        self.fault_until = 0.0  # boot time before which the store is left alone
+        self.flush_awaited = False  # whether the own thread waits to flush anyway
+        self.failures = 0  # attempts that failed since the start
+
+    def start_calls(self, lane: Lane) -> None:
+        """Start what a lane has slots and deliveries for; under the lock."""
+        now = self._caller.now()
+        while not self.stopping and (started := lane.take(now)) is not None:
+            self._threads.run(partial(self._work, lane, started))
+        if lane.behind:
+            self.look_after(lane)
+
+    def look_after(self, lane: Lane) -> None:
+        """Have the dispatcher's own thread look after a lane, or no longer."""
+        if self.roster.look_after(lane):
+            self.wake.notify()
+
+    def finish(self, deadline: float) -> None:
+        """Wait for running calls until the deadline; what is left has failed.
+
+        Args:
+            deadline: monotonic time.
+        """
+        with self.lock:
+            while any(not each.stuck for _, each in self.roster.calls()):
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
+                self.quiet.wait(left)
+            unended = [pair for pair in self.roster.calls() if pair[1].slot is not None]
+            for _, each in self.roster.calls():
+                each.abandoned = True
+        for lane, each in unended:
+            self.failures += 1
+            self._caller.record_unended(lane.listener, each)
+
+    def _work(self, lane: Lane, started: Call) -> None:
+        """Make calls of one lane on this thread as long as it has a slot and work."""
+        following: Call | None = started
+        while following is not None:
+            following = self._deliver(lane, following)
+
+    def _deliver(self, lane: Lane, started: Call) -> Call | None:
+        """Make one call, queue its result, and return the lane's next call."""
+        attempt: Attempt | None = None
+        fault = False
+        try:
+            attempt = self._attempt(lane, started)
+        except StoreError as error:
+            log.error("%s waits, as the store failed: %s", lane.listener.name, error)
+            fault = True
+        if not self._end(lane, started, attempt, fault):
+            return None
+        with self.lock:
+            now = self._caller.now()
+            following = None if self.stopping else lane.take(now)
+            if following is not None and lane.hungry(now):
+                self.wake.notify()  # that has made room for more
+            return following
+
+    def _end(
+        self, lane: Lane, started: Call, attempt: Attempt | None, fault: bool = False
+    ) -> bool:
+        """Queue the result of a call; false if it comes after the stop."""
+        with self.lock:
+            if started.abandoned:
+                return False
+            lane.end(started, attempt)
+            if fault:
+                self.fault_until = self._clock.boot() + FAULT_SECONDS
+                lane.forget()
+                lane.look_again()
+                self.look_after(lane)
+            unstuck = started.stuck and lane.paused_as_stuck
+            # Queued before the lock is given back, or a stop could close the store first.
+            if attempt is not None:
+                recorded = partial(self._recorded, lane, started.owed, attempt)
+                self._store.deliveries.record(started.owed, attempt, recorded)
+        if unstuck and not lane.too_stuck():
+            self.hold(lane, None, None)
+        with self.lock:
+            self.quiet.notify_all()
+            now = self._caller.now()
+            # In a long backlog most calls leave nothing to do for the own thread.
+            if lane.behind and (not self.roster.looks_after(lane) or lane.hungry(now)):
+                self.look_after(lane)
+            if not self.flush_awaited:
+                self.wake.notify()
+        return True
+
+    def _attempt(self, lane: Lane, started: Call) -> Attempt | None:
+        """Enter the function and return its result; None if it is not owed any more."""
+        event = self._caller.find(started.owed)
+        if event is None:
+            return None
+        with self.lock:
+            if started.abandoned:
+                return None
+            self._caller.enter(lane.listener, started)
+            if started.deadline is not None:
+                self.look_after(lane)
+        attempt, error = self._caller.make(lane.listener, started, event)
+        if isinstance(error, Pause):
+            until = NEVER
+            if error.after is not None:
+                until = min(NEVER, self._caller.now() + round(error.after * 1_000_000))
+            self.hold(lane, until, failure_of(error).message)
+        elif error is not None:
+            self.failures += 1
+        return attempt
+
+    def _recorded(self, lane: Lane, owed: Owed, attempt: Attempt) -> None:
+        with self.lock:
+            lane.recorded(owed, attempt)
+            self.quiet.notify_all()
+            if lane.behind or lane.next_due is not None:
+                self.look_after(lane)
+
+    def end_late(self, lane: Lane, trial: Call, attempt: Attempt | None) -> None:
+        """Take the result of a trial that was stuck when the others began."""
+        if self._end(lane, trial, attempt):
+            with self.lock:
+                self.start_calls(lane)
+
+    def hold(self, lane: Lane, until: int | None, reason: str | None) -> None:
+        """Pause a listener, or let it go on (None)."""
+        name = lane.listener.name
+        with self.lock:
+            lane.hold(until)
+            lane.paused_as_stuck = reason == STUCK
+            self.look_after(lane)
+        if until is None:
+            log.info("%s goes on", name)
+        else:
+            log.warning("%s is paused: %s", name, printable(reason or ""))
+        try:
+            self._store.subscriptions.pause(name, until, reason)
+        except StoreError as error:
+            log.error("the pause of %s could not be stored: %s", name, error)
+
+    def find_stuck(self) -> None:
+        """Replace the slots of calls that are past their timeout."""
+        boot = self._clock.boot()
+        with self.lock:
+            found = self.roster.late(boot)
+            # Queued before the lock is given back: a call that ends now comes after it.
+            for lane, each in found:
+                each.stuck = True
+                self._caller.record_stuck(lane.listener, each)
+            self.quiet.notify_all()
+        for lane, _ in found:
+            if lane.too_stuck() and not lane.paused(self._caller.now()):
+                self.hold(lane, NEVER, STUCK)
+                log.error("%d calls of it are stuck", MAX_REPLACED + 1)
+            with self.lock:
+                self.start_calls(lane)
