@@ -41,8 +41,8 @@ class Common:
 
     def prepare(self, level: str = "info") -> None:
         """Set up logging and the module path for a command that runs user code."""
-        from py_agent.agent import log_to_stderr
         from py_agent.loading import add_path
+        from py_agent.logs import log_to_stderr
         from py_agent.settings import read_config
 
         wanted = self.log_level

@@ -6,8 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from .context import Handler
 from .errors import AgentError
 from .filters import Match
 from .json_text import MAX_DATA
+from .logs import log_to_stderr
+from .noting import importing, note
 from .registry import Registry, Where, make_job, make_listener
 from .retry import RetryPolicy, Seconds, seconds
 from .signals import Doorbell, stop_signals
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from .store.event_store import EventStore
 
 log = logging.getLogger("py_agent")
-
-_noted: list[Agent] | None = None
 
 
 class Agent:
@@ -65,7 +64,6 @@ class Agent:
         self._engine: Engine | None = None
         self._doorbell = Doorbell()
         self._grace = 0.0  # of the engine that runs
-        self._park = True
         self.handler = Handler(self._opened)
 
     @cached_property
@@ -169,7 +167,7 @@ class Agent:
             ConfigError: agent.toml or the environment is wrong.
             AgentError: the agent has been started, or its file is being imported.
         """
-        if _noted is not None:
+        if importing():
             raise AgentError("start() cannot be called while a command imports this file")
         self._doorbell.rung = False
         self._start(scheduling=True)
@@ -219,8 +217,7 @@ class Agent:
             SystemExit: the agent could not start; one line has been logged, and the
                 code is 2 for wrong use, 3 for a store that was refused.
         """
-        if _noted is not None:
-            _noted.append(self)
+        if note(self):
             return
         log_to_stderr()
         log.info("Starting agent")
@@ -299,29 +296,30 @@ class Agent:
             scheduling: whether jobs run when they are due.
             work: done meanwhile on a thread of its own, which rings when it ends.
         """
-        self._doorbell.arm()
-        with stop_signals(self._doorbell, self._abort):
-            engine = self._start(scheduling)
-            errors: list[AgentError] = []
+        errors: list[AgentError] = []
 
-            def work_and_ring(work: Callable[[Engine], None]) -> None:
-                try:
-                    work(engine)
-                except AgentError as error:
-                    errors.append(error)
-                finally:
-                    self._doorbell.ring()
-
+        def work_and_ring(engine: Engine, work: Callable[[Engine], None]) -> None:
             try:
+                work(engine)
+            except AgentError as error:
+                errors.append(error)
+            finally:
+                self._doorbell.ring()
+
+        self._doorbell.arm()
+        try:
+            with stop_signals(self._doorbell, self._abort):
+                engine = self._start(scheduling)
                 if work is not None:
+                    arguments = (engine, work)
                     threading.Thread(
-                        target=work_and_ring, args=(work,), daemon=True
+                        target=work_and_ring, args=arguments, daemon=True
                     ).start()
                 self._doorbell.wait()
                 log.info("Stopping agent")
-            finally:
                 self.stop()
-                self._doorbell.disarm()
+        finally:
+            self._doorbell.disarm()
         for error in (engine.fatal, *errors):
             if error is not None:
                 raise error
@@ -338,7 +336,7 @@ class Agent:
             self._grace = self._choices.grace()
             self._engine = engine = Engine(
                 path, self._opened, self._clock, self._registry, self.schedule,
-                self._doorbell, self._park,
+                self._doorbell,
             )  # fmt: skip
             try:
                 engine.start(scheduling)
@@ -364,24 +362,3 @@ class Agent:
     def _abort(self) -> None:
         if self._engine is not None:
             self._engine.abort()
-
-
-@contextmanager
-def noting() -> Iterator[list[Agent]]:
-    """Collect the agents whose `go()` is called, instead of running them."""
-    global _noted
-    before, _noted = _noted, []
-    try:
-        yield _noted
-    finally:
-        _noted = before
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Add a stderr handler to the root logger if it has none."""
-    root = logging.getLogger()
-    if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        root.addHandler(handler)
-        root.setLevel(level)

@@ -19,7 +19,8 @@ from .errors import StoreError, StoreRefusedError
 from .lanes import Lane
 from .registry import Listener
 from .store.deliveries import Owed
-from .store.event_store import Committed, EventStore
+from .store.event_store import EventStore
+from .store.owing import Committed
 from .threads import Threads
 from .trials import try_suspects
 

@@ -19,9 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .agent import Agent, noting
+from .agent import Agent
 from .arguments import parameters
 from .errors import AgentError, ConfigError, LoadError
+from .noting import noting
 from .registry import FOR_JOBS, FOR_LISTENERS, make_job, make_listener
 from .retry import RetryPolicy
 from .settings import Config, JobEntry, ListenerEntry, nearest, read_config

@@ -11,7 +11,6 @@ import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,12 +26,13 @@ from ..json_text import MAX_DATA, encode
 from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
+from .owing import Committed, owe
 from .queries import COLUMNS, event_of, query
 from .reader import Reader
 from .runs import Runs
 from .side_file import MAX_KEY
-from .subscriptions import Subscription, Subscriptions
-from .tables import deliveries, events
+from .subscriptions import Subscriptions
+from .tables import events
 from .writer import Writer
 
 BATCH = 1_000  # events in one transaction of publish_many
@@ -60,28 +60,6 @@ _INSERT = Statement(
     ),
     "event_type", "identifier", "created", "source", "data", "depth",
 )  # fmt: skip
-_OWE = Statement(
-    insert(deliveries).on_conflict_do_nothing(),
-    "event_id", "subscription_id", "state", "attempts", "crashes", "due", "order_key",
-)  # fmt: skip
-
-
-Owes = tuple[tuple[Subscription, str | None], ...]
-
-
-@dataclass(frozen=True)
-class Committed:
-    """What one piece of publishing has just committed.
-
-    Args:
-        first: the number of its first new event; numbers are given in sequence.
-        last: the number of its last new event.
-        owed: events with the subscriptions that want them and their order keys.
-    """
-
-    first: int
-    last: int
-    owed: tuple[tuple[Event, Owes], ...] = ()
 
 
 class EventStore:
@@ -288,7 +266,7 @@ class EventStore:
         id = cursor.lastrowid or 0
         if not deliver:
             return Committed(id, id)
-        owes = self._owe(cursor, [_numbered(draft, id)])
+        owes = owe(cursor, self.subscriptions.current(cursor), [_numbered(draft, id)])
         return Committed(id, id, owes)
 
     def _store_many(
@@ -307,23 +285,7 @@ class EventStore:
         if not deliver or not any(map(index.wants_type, types)):
             return Committed(before + 1, newest)
         stored = [event_of(row) for row in _AFTER.run(cursor, key=before).fetchall()]
-        return Committed(before + 1, newest, self._owe(cursor, stored))
-
-    def _owe(
-        self, cursor: sqlite3.Cursor, stored: list[Event]
-    ) -> tuple[tuple[Event, Owes], ...]:
-        """Insert the deliveries of new events; return those that are available."""
-        index = self.subscriptions.current(cursor)
-        rows: list[dict[str, Any]] = []
-        owed = []
-        for event in stored:
-            matching = index.matching(event)
-            mine = [each.delivery_of(event, event.id) for each in matching]
-            rows += mine
-            owed.append((event, _available(matching, mine)))
-        if rows:
-            _OWE.run_many(cursor, rows)
-        return tuple(owed)
+        return Committed(before + 1, newest, owe(cursor, index, stored))
 
     def _announce(self, done: Committed | None) -> None:
         if done is not None and self.committed is not None:
@@ -380,8 +342,3 @@ def _numbered(draft: Event, id: int) -> Event:
         id, draft.event_type, draft.identifier, draft.created, draft.source,
         draft.text, draft.depth,
     )  # fmt: skip
-
-
-def _available(matching: list[Subscription], rows: list[dict[str, Any]]) -> Owes:
-    pairs = zip(matching, rows, strict=True)
-    return tuple((each, row["order_key"]) for each, row in pairs if not each.parked)

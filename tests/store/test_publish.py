@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_agent.errors import EventError, NotFoundError, StorageFault
-from py_agent.store.event_store import Committed, EventStore
+from py_agent.store.event_store import EventStore
+from py_agent.store.owing import Committed
 from py_agent.testing import FakeClock
 
 from .support import PROPERTY, canonical, delivery_rows, identities, listener, of_type

@@ -9,7 +9,8 @@ import pytest
 
 from py_agent.errors import EventError
 from py_agent.events import Published
-from py_agent.store.event_store import BATCH, Committed, EventStore
+from py_agent.store.event_store import BATCH, EventStore
+from py_agent.store.owing import Committed
 
 from .support import delivery_rows, identities, listener, of_type
 

@@ -21,10 +21,10 @@ ORDER = """
     errors clock json_text events failures filters retry matching arguments settings
     registry signals threads timing service store.tables store.dialects store.writer
     store.reader store.lock store.wakeup store.side_file store.schema
-    store.subscriptions store.deliveries store.runs store.queries store.event_store
-    store.takeover store.by_hand store.listing context outcomes lanes roster calls
-    deliverer trials runner timetable scheduler dispatcher engine choices agent
-    loading testing utils
+    store.subscriptions store.deliveries store.runs store.queries store.owing
+    store.event_store store.takeover store.by_hand store.listing context outcomes
+    lanes roster calls deliverer trials runner timetable scheduler dispatcher engine
+    choices logs noting agent loading testing utils
 """.split()  # fmt: skip
 ENTRIES = ["__init__", "__main__", "store.__init__"]  # by name only, or the commands
 
