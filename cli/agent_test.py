@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -65,7 +66,9 @@ def main(
 
     common.prepare("error")
     trial = Trial(job, listeners, retries, common.config)
-    with trial_store(memory, db_file, rm_db) as path:
+    # With --json, stdout is one object; what functions print goes to stderr.
+    printed = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with trial_store(memory, db_file, rm_db) as path, printed:
         result = trial.run(path, event_type, identifier)
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))

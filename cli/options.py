@@ -90,6 +90,10 @@ def common(function: F) -> F:
             return function(*args, common=Common(config, db, path, log_level), **kwargs)
         except AgentError as error:
             fail(error)
+        except BrokenPipeError:
+            raise  # the reader has seen enough; click ends quietly
+        except OSError as error:
+            fail(AgentError(f"the output cannot be written: {error}"))
 
     return command  # type: ignore[return-value]
 

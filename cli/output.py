@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from py_agent.failures import printable
 
 Row = dict[str, Any]
+
+
+class Unbroken(io.TextIOBase):
+    """A stdout whose reader may go away: what functions print never fails their work.
+
+    Lines are passed on as they come, since a service's log is read as it grows.
+
+    Args:
+        stream: the real stdout; None where the process has none.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Pass a text on, or drop it."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.write(text)
+                if "\n" in text:
+                    self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what is buffered, or drop it."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.flush()
 
 
 def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool, nothing: str) -> None:
@@ -27,7 +57,7 @@ def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool, nothing: st
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif not rows:
         click.echo(nothing, err=True)
-    elif sys.stdout.isatty():
+    elif sys.stdout is not None and sys.stdout.isatty():
         _rich_table(rows, columns)
     else:
         _plain_table(rows, columns)

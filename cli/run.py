@@ -6,6 +6,7 @@ import sys
 
 import click
 from py_agent.cli.options import Common, common
+from py_agent.cli.output import Unbroken
 
 
 @click.command()
@@ -18,8 +19,7 @@ def go(app: str | None, once: bool, common: Common) -> None:
     APP is a file (example.py), module:name, or nothing for agent.toml.
     """
     common.prepare()
-    # A service's lines are read as they come, also through a pipe.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout = Unbroken(sys.stdout)
     agent = common.agent(app)
     if not once:
         agent.go()

@@ -17,7 +17,13 @@ from py_agent.arguments import bound
 from py_agent.clock import SystemClock
 from py_agent.context import Handler
 from py_agent.engine import Engine
-from py_agent.errors import LoadError, NotFoundError, RegistrationError, StoreMissingError
+from py_agent.errors import (
+    ConfigError,
+    LoadError,
+    NotFoundError,
+    RegistrationError,
+    StoreMissingError,
+)
 from py_agent.events import Publication, Published
 from py_agent.filters import compile_filter
 from py_agent.loading import agent_of_config, load_function
@@ -59,7 +65,13 @@ def trial_store(memory: bool, file: str | None, drop: bool) -> Iterator[Path]:
     here = os.path.realpath(".")
     digest = hashlib.sha256(os.fsencode(here)).hexdigest()[:12]
     folder = Path(cache) / "py_agent"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the test store cannot be made in {folder}: {error.strerror}; "
+            f"use -m for a store in memory, or name one with --db-file"
+        ) from error
     store = Path(os.path.realpath(folder)) / f"{Path(here).name or 'root'}-{digest}.sqlite"
     if drop:
         _drop(store)

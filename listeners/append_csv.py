@@ -34,19 +34,19 @@ def append_csv(event: Event, file: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = _without_torn_row(descriptor)
-        key = event.delivery_key or ""
-        if key and _ends_with_row_of(descriptor, size, key):
+        row = _line(_row(event))
+        if event.delivery_key and _ends_with_row(descriptor, size, row):
             return
         header = _line(HEADER) if size == 0 else b""
-        _append(descriptor, size, header + _line(_row(event, key)))
+        _append(descriptor, size, header + row)
     finally:
         os.close(descriptor)
 
 
-def _row(event: Event, key: str) -> tuple[str, ...]:
+def _row(event: Event) -> tuple[str, ...]:
     cells = (
         event.created.isoformat(), event.event_type, event.identifier, event.source or "",
-        json.dumps(event.data, ensure_ascii=False), key,
+        json.dumps(event.data, ensure_ascii=False), event.delivery_key or "",
     )  # fmt: skip
     return tuple(cell.replace("\r", "\\r").replace("\n", "\\n") for cell in cells)
 
@@ -73,10 +73,14 @@ def _without_torn_row(descriptor: int) -> int:
     return end
 
 
-def _ends_with_row_of(descriptor: int, size: int, key: str) -> bool:
-    start = max(0, size - _RECENT)
+def _ends_with_row(descriptor: int, size: int, row: bytes) -> bool:
+    """Return whether the very same row is among the last ones.
+
+    The whole row, and not the delivery's key alone: keys begin anew in every store.
+    """
+    start = max(0, size - _RECENT - len(row))
     recent = os.pread(descriptor, size - start, start)
-    return f",{key}\n".encode() in recent
+    return b"\n" + row in recent
 
 
 def _append(descriptor: int, size: int, content: bytes) -> None:

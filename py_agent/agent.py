@@ -315,9 +315,11 @@ class Agent:
                     threading.Thread(
                         target=work_and_ring, args=arguments, daemon=True
                     ).start()
-                self._doorbell.wait()
-                log.info("Stopping agent")
-                self.stop()
+                try:
+                    self._doorbell.wait()
+                    log.info("Stopping agent")
+                finally:
+                    self.stop()
         finally:
             self._doorbell.disarm()
         for error in (engine.fatal, *errors):
@@ -333,6 +335,8 @@ class Agent:
                 raise AgentError("the agent has been started already")
             path = self.store_path()
             log.info("The store is %s", path)
+            if scheduling and not (self._registry.jobs or self._registry.listeners):
+                log.warning("There are no jobs and no listeners, so nothing will happen")
             self._grace = self._choices.grace()
             self._engine = engine = Engine(
                 path, self._opened, self._clock, self._registry, self.schedule,

@@ -51,6 +51,7 @@ class Deliverer:
         self.wake = threading.Condition(self.lock)  # the dispatcher's own thread
         self.quiet = threading.Condition(self.lock)  # those who wait for the end
         self.stopping = False
+        self.held = False  # while a job that ended the agent twice is tried alone
         self.fault_until = 0.0  # boot time before which the store is left alone
         self.flush_awaited = False  # whether the own thread waits to flush anyway
         self.failures = 0  # attempts that failed since the start
@@ -58,7 +59,7 @@ class Deliverer:
     def start_calls(self, lane: Lane) -> None:
         """Start what a lane has slots and deliveries for; under the lock."""
         now = self._caller.now()
-        while not self.stopping and (started := lane.take(now)) is not None:
+        while not (self.stopping or self.held) and (started := lane.take(now)) is not None:
             self._threads.run(partial(self._work, lane, started))
         if lane.behind:
             self.look_after(lane)
@@ -75,6 +76,9 @@ class Deliverer:
             deadline: monotonic time.
         """
         with self.lock:
+            names = sorted({lane.listener.name for lane, _ in self.roster.calls()})
+            if names and (left := deadline - time.monotonic()) > 0:
+                log.info("Waiting up to %.0f s for %s", left, ", ".join(names))
             while any(not each.stuck for _, each in self.roster.calls()):
                 if (left := deadline - time.monotonic()) <= 0:
                     break
@@ -105,7 +109,7 @@ class Deliverer:
             return None
         with self.lock:
             now = self._caller.now()
-            following = None if self.stopping else lane.take(now)
+            following = None if self.stopping or self.held else lane.take(now)
             if following is not None and lane.hungry(now):
                 self.wake.notify()  # that has made room for more
             return following

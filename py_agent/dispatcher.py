@@ -39,6 +39,7 @@ class Dispatcher:
         caller: makes the calls.
         threads: where listeners run.
         stopping: whether the agent has been asked to stop.
+        check: raises StoreRefusedError if the store or its lock is not ours any more.
         refused: told that the store cannot be used any more.
     """
 
@@ -49,6 +50,7 @@ class Dispatcher:
         caller: Caller,
         threads: Threads,
         stopping: Callable[[], bool],
+        check: Callable[[], None],
         refused: Callable[[StoreRefusedError], None],
     ) -> None:
         self._store = store
@@ -56,6 +58,7 @@ class Dispatcher:
         self._caller = caller
         self._threads = threads
         self._stop_asked = stopping
+        self._check = check
         self._refused = refused
         self._deliverer = Deliverer(store, clock, caller, threads)
         self._last = 0  # the newest event that has been handed over or looked for
@@ -174,7 +177,7 @@ class Dispatcher:
 
     def _look_at_store(self) -> None:
         """Find what other processes published or changed by hand."""
-        self._store.check_file()
+        self._check()
         newest, behind = self._store.deliveries.gap(self._last)
         version = self._store.deliveries.version()
         changed = version != self._version
@@ -265,6 +268,13 @@ class Dispatcher:
         if self._look or self._turning or self._store.writer.pending:
             return False
         return self._deliverer.roster.idle(self._caller.now(), later)
+
+    def hold_calls(self, held: bool) -> None:
+        """Start no calls while a job is tried alone; go on with them afterwards."""
+        with self._deliverer.lock:
+            self._deliverer.held = held
+            for lane in self._deliverer.roster.lanes.values() if not held else ():
+                self._deliverer.start_calls(lane)
 
     def flush_soon(self) -> None:
         """Note that something rides, so that it is committed though nobody publishes."""

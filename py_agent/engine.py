@@ -28,7 +28,7 @@ from .store.dialects import check_integrity
 from .store.event_store import EventStore
 from .store.lock import AgentLock
 from .store.side_file import SideFile, read
-from .store.takeover import Takeover, adopt, take_over
+from .store.takeover import CRASH_LIMIT, Takeover, adopt, take_over
 from .store.wakeup import WakeListener
 from .threads import LoopThread, Threads
 
@@ -88,13 +88,13 @@ class Engine:
         parts = store, clock, self._side_file, self._loop, self._handler
         self.dispatcher = Dispatcher(
             store, clock, Caller(*parts), Threads("py_agent-listener"),
-            self._asked_to_stop, self._refused,
+            self._asked_to_stop, self._check_files, self._refused,
         )  # fmt: skip
         self.dispatcher.add(registry.listeners)
         runner = Runner(*parts, self.dispatcher.flush_soon)
         self.scheduler = Scheduler(
             schedule, clock, runner, Threads("py_agent-job"),
-            lambda: self.dispatcher.idle, store.runs,
+            lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
         self._services: Sequence[Service] = ()
@@ -169,6 +169,11 @@ class Engine:
         except StoreError as error:
             log.error("the store could not be checked: %s", error)
 
+    def _check_files(self) -> None:
+        assert self._store is not None
+        self._store.check_file()
+        self._lock.check()
+
     def _refused(self, error: StoreRefusedError) -> None:
         """Stop: the store cannot be used any more."""
         log.critical("%s", error)
@@ -180,6 +185,7 @@ def _tell(found: Takeover) -> None:
     for what in found.crashed:
         log.warning("the last process ended inside %s", what)
     for what in found.dead:
-        log.error("%s ended the agent too often and is not tried again", what)
+        log.error("%s ended the agent %d times in a row and is not tried again; see %s",
+                  what, CRASH_LIMIT, "agent dead, agent resume")  # fmt: skip
     for name in found.parked:
         log.warning("listener %s is not in the code; its deliveries are parked", name)

@@ -110,8 +110,11 @@ def load_function(name: str) -> Function:
     for step in path.split("."):
         owner, found = found, getattr(found, step, None)
         if found is None:
-            known = [key for key, value in vars(owner).items() if callable(value)
-                     and not key.startswith("_")]  # fmt: skip
+            here = getattr(owner, "__name__", "")
+            known = [
+                key for key, value in vars(owner).items()
+                if callable(value) and getattr(value, "__module__", "") == here
+            ]  # fmt: skip
             raise LoadError(
                 f"module {module.__name__} has no function {path!r}{nearest(step, known)}"
             )
@@ -220,6 +223,8 @@ def _import_app(app: str) -> tuple[ModuleType, list[Agent], str]:
     file, colon, name = app.partition(":")
     if app.endswith(".py") or Path(app).is_file():
         file, name = app, ""
+    elif not all(part.isidentifier() for part in file.removesuffix(".py").split(".")):
+        raise LoadError(f"{app!r} is no file, module or module:name")
     elif not (file.endswith(".py") and colon):
         with noting() as agents:
             return _import_module(file, app), agents, name
@@ -280,12 +285,23 @@ def _import_module(module_name: str, asked: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name == missing or module_name.startswith(f"{missing}."):
-            raise LoadError(f"{asked}: there is no module {module_name!r} here") from None
+            raise LoadError(
+                f"{asked}: there is no module {module_name!r} here{_hidden(module_name)}"
+            ) from None
     except (ImportError, ValueError):
         pass  # the import below says why
     found: list[ModuleType] = []
     _guarded(asked, lambda: found.append(importlib.import_module(module_name)))
     return found[0]
+
+
+def _hidden(module_name: str) -> str:
+    """Say so if a package of the user's hides the ready-made modules beside it."""
+    top = module_name.partition(".")[0]
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if top not in ("jobs", "listeners") or file is None:
+        return ""
+    return f"; {file} hides the ready-made {top}, so remove that file"
 
 
 def _guarded(asked: str, work: Callable[[], None]) -> None:

@@ -186,7 +186,8 @@ def make_listener(
     if merged["match"] is None:
         raise RegistrationError(
             f"{name} does not say which events it wants: decorate it with "
-            f"@listen_for({{'event_type': ('==', '...')}}) or pass the filter"
+            f"@listen_for({{'event_type': ('==', '...')}}), pass the filter, or write "
+            f"match = {{ event_type = ['==', '...'] }} in agent.toml"
         )
     arguments = MappingProxyType(dict(arguments or {}))
     check_call(name, function, (), arguments, FOR_LISTENERS)

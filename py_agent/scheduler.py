@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,13 +30,14 @@ from .store.runs import Runs
 from .store.takeover import CRASH_LIMIT
 from .threads import Threads
 from .timetable import Entry, Timetable
-from .timing import UNITS, WEEKDAYS, Daily, Interval, PastTheHour, Rule
+from .timing import Rule, rule_of
 
 log = logging.getLogger("py_agent.scheduler")
 
 THREADS = 4  # runs at the same time that are younger than FRESH_SECONDS
 FRESH_SECONDS = 10.0  # an older run no longer counts, so that hung jobs stop nobody
 LOOK_SECONDS = 10.0  # how late a suspend or a wall-clock change is noticed
+TRIAL_SECONDS = 60.0  # how long such a job holds everything else at most
 SUSPECT_SECONDS = 0.5  # how often a job that ended the agent looks for a quiet moment
 
 
@@ -92,7 +93,10 @@ class PlannedJob(schedule.Job):
         name = None if "name" in named(job_func) else kwargs.pop("name", None)
         if self.interval < 1 or (self.latest or self.interval) < self.interval:
             raise RegistrationError(f"every({self.interval}) is no interval")
-        rule = _rule(self)
+        rule = rule_of(
+            self.unit or "seconds", self.interval, self.latest, self.at_time,
+            self.start_day, self.zone,
+        )  # fmt: skip
         job = make_job(job_func, name, args, kwargs, str(rule))
         try:
             super().do(job_func, *args, **kwargs)
@@ -170,22 +174,6 @@ class Schedule(schedule.Scheduler):
         """Do nothing: the agent runs what is due by itself."""
 
 
-def _rule(planned: PlannedJob) -> Rule:
-    """Return our rule for what the fluent API collected."""
-    unit = UNITS[(planned.unit or "seconds").removesuffix("s")]
-    at = planned.at_time
-    if planned.start_day is not None:
-        weekday = WEEKDAYS.index(planned.start_day)
-        at = at or datetime.now().astimezone().time().replace(microsecond=0)
-        return Daily(at, 7, weekday, planned.zone)
-    if at is not None and unit == UNITS["day"]:
-        return Daily(at, planned.interval, None, planned.zone)
-    if at is not None:
-        return PastTheHour(at.minute * 60 + at.second, unit, planned.interval)
-    longest = None if planned.latest is None else float(planned.latest * unit)
-    return Interval(float(planned.interval * unit), longest)
-
-
 class Scheduler:
     """The service that runs what is due.
 
@@ -195,6 +183,7 @@ class Scheduler:
         runner: runs a job.
         threads: where jobs run.
         quiet: whether no delivery is available or running.
+        alone: holds all deliveries while it is true.
         runs: what the store remembers of jobs.
     """
 
@@ -205,6 +194,7 @@ class Scheduler:
         runner: Runner,
         threads: Threads,
         quiet: Callable[[], bool],
+        alone: Callable[[bool], None],
         runs: Runs,
     ) -> None:
         self._schedule = schedule
@@ -212,7 +202,9 @@ class Scheduler:
         self._runner = runner
         self._threads = threads
         self._quiet = quiet
+        self._alone = alone
         self._runs = runs
+        self._trial: Run | None = None  # of a suspect, beside which nothing else runs
         self._changed = threading.Condition()
         self._timetable = Timetable(clock)
         self._queue: deque[Entry] = deque()
@@ -244,6 +236,9 @@ class Scheduler:
         if self._thread is not None:
             self._thread.join()
         with self._changed:
+            names = sorted(run.job.name for run in self._running)
+            if names and (left := deadline - time.monotonic()) > 0:
+                log.info("Waiting up to %.0f s for %s", left, ", ".join(names))
             while self._running and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
             unended = list(self._running)
@@ -293,7 +288,8 @@ class Scheduler:
         try:
             known = self._runs.job(entry.job.name)
             if known.paused:
-                log.warning("job %s is paused: %s", entry.job.name, known.pause_reason)
+                log.warning("job %s is paused: %s; agent resume %s lets it go on",
+                            entry.job.name, known.pause_reason, entry.job.name)  # fmt: skip
             if known.paused or entry.queued:
                 entry.skip_row = self._runner.skip(entry.job.name, entry.skip_row)
                 return
@@ -310,29 +306,48 @@ class Scheduler:
         if self._queue:
             ages = (boot - run.started for run in self._running)
             waits += [FRESH_SECONDS - age for age in ages if age < FRESH_SECONDS]
-        if self._suspects:
+        if self._suspects or self._trial is not None:
             waits.append(SUSPECT_SECONDS)
         return min(waits)
 
     # Runs
 
     def _start_queued(self) -> None:
-        if self._suspects and not self._running and self._quiet():
-            self._queue.appendleft(self._suspects.pop(0))
         boot = self._clock.boot()
+        if self._trial is not None and boot - self._trial.started >= TRIAL_SECONDS:
+            self._end_trial()
+        if self._suspects and not self._running and self._quiet():
+            self._try_alone(self._suspects.pop(0))
+        if self._trial is not None:
+            return
         fresh = sum(boot - run.started < FRESH_SECONDS for run in self._running)
         while self._queue and fresh < THREADS and not self._stopping:
-            entry = self._queue.popleft()
-            try:
-                run = self._runner.begin(entry.job)
-            except StoreError as error:
-                log.error("job %s does not run: %s", entry.job.name, error)
-                entry.queued = False
-                continue
-            fresh += 1
-            entry.skip_row = None
-            self._running.add(run)
-            self._threads.run(partial(self._run, entry, run))
+            fresh += self._begin(self._queue.popleft()) is not None
+
+    def _begin(self, entry: Entry) -> Run | None:
+        """Start a run; None if the store failed."""
+        try:
+            run = self._runner.begin(entry.job)
+        except StoreError as error:
+            log.error("job %s does not run: %s", entry.job.name, error)
+            entry.queued = False
+            return None
+        entry.skip_row = None
+        self._running.add(run)
+        self._threads.run(partial(self._run, entry, run))
+        return run
+
+    def _try_alone(self, entry: Entry) -> None:
+        """Run a job that ended the agent twice while no delivery can be to blame."""
+        log.warning("job %s ended the agent before; it is tried alone", entry.job.name)
+        self._alone(True)
+        self._trial = self._begin(entry)
+        if self._trial is None:
+            self._alone(False)
+
+    def _end_trial(self) -> None:
+        self._trial = None
+        self._alone(False)
 
     def _run(self, entry: Entry, run: Run) -> None:
         value, failure = self._runner.make(run)
@@ -342,6 +357,8 @@ class Scheduler:
                 self._running.discard(run)
                 self._runner.end(run, failure)
                 self.failures += failure is not None
+            if run is self._trial:
+                self._end_trial()
             if value is schedule.CancelJob or isinstance(value, schedule.CancelJob):
                 self._schedule.cancel(entry)
             self._changed.notify_all()

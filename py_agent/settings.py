@@ -221,6 +221,15 @@ def _engine(path: Path | None, section: Any, problems: list[str]) -> EngineSetti
         return EngineSettings.model_construct()
 
 
+def _hint(kind: str, location: tuple[Any, ...], message: str) -> str:
+    """Return what to write instead, where the mistake is a common one."""
+    if kind == "list_type" and len(location) == 1:
+        return f"write [[{location[0]}]], in double brackets, for each one"
+    if kind == "list_type" and "match" in location:
+        return 'write [operator, value], as in ["==", "file.created"]'
+    return _lower(message)
+
+
 def _sentences(
     path: Path | None, error: ValidationError, model: type[BaseModel], content: Any
 ) -> list[str]:
@@ -236,7 +245,9 @@ def _sentences(
         else:
             if each["type"] != "missing":
                 location = _given(content, location)
-            wrong.setdefault(_place(location), []).append(_lower(each["msg"]))
+            wrong.setdefault(_place(location), []).append(
+                _hint(each["type"], location, each["msg"])
+            )
     return lines + [f"{path}: {place}: {' or '.join(w)}" for place, w in wrong.items()]
 
 

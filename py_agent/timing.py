@@ -15,6 +15,10 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from .errors import RegistrationError
 from .retry import Seconds, seconds
 
+SHORT = {
+    "s": "second", "sec": "second", "m": "minute", "min": "minute", "h": "hour",
+    "d": "day", "w": "week",
+}  # fmt: skip
 UNITS = {
     "second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800,
 }  # fmt: skip
@@ -141,13 +145,16 @@ def parse_interval(every: str | Seconds) -> Interval:
         UsageError: it is none, or not longer than zero.
     """
     if isinstance(every, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*([a-z]+?)s?\s*", every.lower())
-        if not found or found[2] not in UNITS:
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", every.lower())
+        unit = found[2] if found else ""
+        short = SHORT.get(unit) if found and found[1] else None
+        unit = short or unit.removesuffix("s")
+        if not found or unit not in UNITS:
             raise RegistrationError(
                 f"{every!r} is no interval; write for example '30 seconds', "
                 f"'10 minutes', '1 hour' or '2 days'"
             )
-        length = seconds(float(found[1] or 1) * UNITS[found[2]], "every")
+        length = seconds(float(found[1] or 1) * UNITS[unit], "every")
     else:
         length = seconds(every, "every")
     if length <= 0:
@@ -181,6 +188,37 @@ def parse_rule(every: str | Seconds | None, at: str | None) -> Rule:
         return parse_time(at)
     assert every is not None
     return parse_interval(every)
+
+
+def rule_of(
+    unit: str,
+    interval: int,
+    latest: int | None,
+    at: time | None,
+    weekday: str | None,
+    zone: tzinfo | None,
+) -> Rule:
+    """Return the rule for what `schedule`'s fluent API collects.
+
+    Args:
+        unit: "seconds" to "weeks".
+        interval: every how many of them.
+        latest: the longest interval, where one is drawn each time.
+        at: the time of day, or past the hour or minute.
+        weekday: "monday" to "sunday"; without a time, it is the time of registration.
+        zone: the time zone of `at`, None for the machine's own.
+    """
+    size = UNITS[unit.removesuffix("s")]
+    if weekday is not None:
+        at = at or datetime.now().astimezone().time().replace(microsecond=0)
+        return Daily(at, 7, WEEKDAYS.index(weekday), zone)
+    if at is not None and size == UNITS["day"]:
+        return Daily(at, interval, None, zone)
+    if at is not None:
+        return PastTheHour(at.minute * 60 + at.second, size, interval)
+    return Interval(
+        float(interval * size), None if latest is None else float(latest * size)
+    )
 
 
 def in_words(length: float) -> str:

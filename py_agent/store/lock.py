@@ -13,7 +13,7 @@ import os
 import weakref
 from pathlib import Path
 
-from ..errors import StorageFault, StoreLockedError
+from ..errors import StorageFault, StoreLockedError, StoreRefusedError
 
 _held: weakref.WeakSet[AgentLock] = weakref.WeakSet()
 
@@ -82,6 +82,18 @@ class AgentLock:
                 self.path.unlink()
         os.close(self._descriptor)
         self._descriptor = None
+
+    def check(self) -> None:
+        """Check that the lock still keeps other agents away.
+
+        Raises:
+            StoreRefusedError: the lock file was removed, so a second agent could start.
+        """
+        if self._descriptor is not None and not self._is_current(self._descriptor):
+            raise StoreRefusedError(
+                f"{self.path} was removed while the agent ran, so that another agent can "
+                f"start on the same store; stop it, and start again"
+            )
 
     def forget(self) -> None:
         """Close a forked child's copy, so that an orphan does not keep the lock."""

@@ -206,7 +206,7 @@ class Writer:
             error.__cause__ = cause
             batch[0].error = error
             if batch[0].rides:
-                log.error("an acknowledgement could not be recorded", exc_info=error)
+                log.error("a result could not be recorded: %s", error)
             return
         for n, ticket in enumerate(batch):
             try:

@@ -52,8 +52,8 @@ def app(folder: Path) -> Path:
 
 
 def result(stdout: str) -> dict[str, Any]:
-    """Return the JSON object at the end of the output, after what the functions print."""
-    found: dict[str, Any] = json.loads(stdout[stdout.index("{\n") :])
+    """Return the JSON object that is all of stdout, whatever the functions print."""
+    found: dict[str, Any] = json.loads(stdout)
     return found
 
 
@@ -147,3 +147,14 @@ def test_an_existing_store_by_name(app: Path, run: Run) -> None:
     done = run("agent-test", "--db-file", "agent.sqlite", "-l", "app.plain", "-t", "n")
     assert done.stdout.count("plain") >= 3
     assert json.loads(run("agent", "deliveries", "--json").stdout) == before
+
+
+def test_a_cache_that_cannot_be_made(
+    app: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no place for the test store, When a job is tried, Then one line helps."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(app))
+    done = run("agent-test", "-j", "app.lonely")
+    assert done.returncode == 2
+    assert "use -m for a store in memory" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -159,6 +159,43 @@ def test_an_agent_whose_store_was_removed_ends_with_3(
     assert agent.process.wait(60) == 3
 
 
+def test_an_agent_whose_lock_was_removed_ends_with_3(
+    configured: Path, start: Start
+) -> None:
+    """Given a running agent, When its lock file is removed, Then it ends with 3."""
+    agent = start("agent", "go")
+    agent.wait_for("New event ->")
+    (configured / "agent.sqlite.lock").unlink()
+    wake(configured / "agent.sqlite")
+    agent.wait_for("agent.sqlite.lock was removed")
+    assert agent.process.wait(60) == 3
+
+
+def test_an_empty_agent_says_that_nothing_will_happen(folder: Path, start: Start) -> None:
+    """Given an agent.toml without jobs and listeners, When started, Then it warns."""
+    (folder / "agent.toml").write_text("", encoding="utf-8")
+    agent = start("agent", "go")
+    agent.wait_for("nothing will happen")
+    assert agent.stop() == 0
+
+
+@pytest.mark.parametrize("closing", [">&-", "> /dev/full", "| true"])
+def test_a_closed_stdout_fails_no_work(closing: str, example: Path, run: Run) -> None:
+    """Given a stdout that takes nothing, When listeners print, Then they complete."""
+    run("bash", "-c", f"agent go --once example.py {closing}")
+    rows = json.loads(run("agent", "deliveries", "--json").stdout)
+    assert [row["state"] for row in rows] == ["completed"]
+
+
+@pytest.mark.parametrize("closing", [">&-", "> /dev/full"])
+def test_a_closed_stdout_is_no_traceback(closing: str, example: Path, run: Run) -> None:
+    """Given a stdout that takes nothing, When a table is shown, Then one line at most."""
+    assert run("agent", "go", "--once", "example.py").returncode == 0
+    done = run("bash", "-c", f"agent events {closing}")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
 def test_once_ends_with_1_when_an_attempt_fails(folder: Path, run: Run) -> None:
     """Given a listener that fails, When run once, Then the code is 1 and it is said why."""
     (folder / "app.py").write_text(

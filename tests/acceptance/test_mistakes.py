@@ -113,6 +113,33 @@ def test_one_line_and_code_2(words: list[str], said: str, example: Path, run: Ru
     assert not list(folder.glob("agent.sqlite*"))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[jobs]\nrun = 'x'\n", "write [[jobs]], in double brackets"),
+        (
+            "[[listeners]]\nrun = 'a:b'\nmatch = { event_type = 'x' }\n",
+            "write [operator, value]",
+        ),
+        ("[[jobs]]\nrun = 'jobs.mine:f'\nevery = 1\n", "hides the ready-made jobs"),
+        (
+            "[[jobs]]\nrun = 'listeners.log_event:log_evnt'\nevery = 1\n",
+            "did you mean log_event?",
+        ),
+        ("not = toml = 1", "this is not TOML"),
+    ],
+)  # fmt: skip
+def test_hints_for_common_slips(text: str, said: str, folder: Path, run: Run) -> None:
+    """Given a common slip in agent.toml, When started, Then the line says what to write."""
+    (folder / "jobs").mkdir()
+    (folder / "jobs" / "__init__.py").write_text("", encoding="utf-8")
+    (folder / "agent.toml").write_text(text, encoding="utf-8")
+    done = run("agent", "go")
+    assert said in done.stderr
+    assert done.returncode == 2
+    assert mistakes(done.stderr)
+
+
 @pytest.mark.parametrize("data", ["{", "nan", "text", "@nowhere.json"])
 def test_data_that_is_no_json(data: str, example: Path, run: Run) -> None:
     """Given a store, When publish is given no JSON, Then code 2 and nothing is stored."""

@@ -69,6 +69,24 @@ def test_a_job_that_ends_the_process_is_paused_after_three_times(
     assert store.outcomes("good")[-1] == "completed"
 
 
+def test_a_job_is_not_blamed_for_the_listeners_of_what_it_publishes(
+    store: StoreFile,
+) -> None:
+    """After two crashes the job runs while no listener does, and is cleared of it."""
+    codes = [
+        run_script("innocent_job.py", store.path, "crash", check=False).returncode
+        for _ in range(8)
+    ]
+
+    assert 9 in codes
+    assert store.rows("SELECT name FROM jobs WHERE paused") == []
+    assert run_script("innocent_job.py", store.path, "live", check=False).returncode in (
+        0,
+        1,
+    )
+    assert store.outcomes("innocent")[-1] == "completed"
+
+
 def begin(store: StoreFile, *arguments: str) -> subprocess.Popen[str]:
     """Start the script with the long call, and wait until it is inside."""
     process = subprocess.Popen(

@@ -139,6 +139,14 @@ def _interrupt_main_once(reached: Callable[[], bool]) -> None:
     signal.pthread_kill(main, signal.SIGINT)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises, also where the shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_value_of_work_is_returned(table: Table) -> None:
     """Once run returns, the work is committed and others see it."""
     assert table.writer.run(insert(1)) == 1

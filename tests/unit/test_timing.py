@@ -284,3 +284,19 @@ def test_an_interval_in_words_is_the_same_interval(unit: str, count: int) -> Non
     """What is shown can be written."""
     length = min(count * UNITS[unit], LONGEST)
     assert parse_interval(in_words(length)) == Interval(length)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("5 min", 300),
+        ("5m", 300),
+        ("1.5h", 5400),
+        ("2d", 172_800),
+        ("1w", 604_800),
+    ],
+)
+def test_short_units(text: str, seconds: float) -> None:
+    """Units may be shortened as people do."""
+    assert parse_interval(text) == Interval(seconds)
