@@ -59,6 +59,7 @@ class Agent:
         self._max_data = max_data
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
+        self._stopping = threading.Lock()
         self._registry = Registry()
         self._store: EventStore | None = None
         self._engine: Engine | None = None
@@ -203,8 +204,9 @@ class Agent:
     def stop(self) -> None:
         """Finish or hand back all work within the grace time; safe to call twice."""
         self._doorbell.ring()
-        self._stop_engine(close=True)
-        self._close()
+        with self._stopping:  # who comes second returns when all is done, too
+            self._stop_engine(close=True)
+            self._close()
 
     def go(self) -> None:
         """Start, and run until stopped by SIGTERM, Ctrl-C or `stop()`.

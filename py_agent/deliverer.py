@@ -105,44 +105,46 @@ class Deliverer:
         except StoreError as error:
             log.error("%s waits, as the store failed: %s", lane.listener.name, error)
             fault = True
-        if not self._end(lane, started, attempt, fault):
-            return None
         with self.lock:
+            if started.abandoned:
+                return None
+            unstuck = self._end(lane, started, attempt, fault)
             now = self._caller.now()
             following = None if self.stopping or self.held else lane.take(now)
             if following is not None and lane.hungry(now):
                 self.wake.notify()  # that has made room for more
-            return following
+        if unstuck:
+            self.hold(lane, None, None)
+        return following
 
     def _end(
         self, lane: Lane, started: Call, attempt: Attempt | None, fault: bool = False
     ) -> bool:
-        """Queue the result of a call; false if it comes after the stop."""
-        with self.lock:
-            if started.abandoned:
-                return False
-            lane.end(started, attempt)
-            if fault:
-                self.fault_until = self._clock.boot() + FAULT_SECONDS
-                lane.forget()
-                lane.look_again()
-                self.look_after(lane)
-            unstuck = started.stuck and lane.paused_as_stuck
-            # Queued before the lock is given back, or a stop could close the store first.
-            if attempt is not None:
-                recorded = partial(self._recorded, lane, started.owed, attempt)
-                self._store.deliveries.record(started.owed, attempt, recorded)
-        if unstuck and not lane.too_stuck():
-            self.hold(lane, None, None)
-        with self.lock:
-            self.quiet.notify_all()
-            now = self._caller.now()
-            # In a long backlog most calls leave nothing to do for the own thread.
-            if lane.behind and (not self.roster.looks_after(lane) or lane.hungry(now)):
-                self.look_after(lane)
-            if not self.flush_awaited:
-                self.wake.notify()
-        return True
+        """Queue the result of a call, under the lock.
+
+        Queued before the lock is given back, or a stop could close the store first.
+
+        Returns:
+            Whether the listener was paused for its stuck calls and may go on now.
+        """
+        lane.end(started, attempt)
+        if fault:
+            self.fault_until = self._clock.boot() + FAULT_SECONDS
+            lane.forget()
+            lane.look_again()
+            self.look_after(lane)
+        if attempt is not None:
+            recorded = partial(self._recorded, lane, started.owed, attempt)
+            self._store.deliveries.record(started.owed, attempt, recorded)
+        self.quiet.notify_all()
+        # In a long backlog most calls leave nothing to do for the own thread.
+        if lane.behind and (
+            not self.roster.looks_after(lane) or lane.hungry(self._caller.now())
+        ):
+            self.look_after(lane)
+        if not self.flush_awaited:
+            self.wake.notify()
+        return started.stuck and lane.paused_as_stuck and not lane.too_stuck()
 
     def _attempt(self, lane: Lane, started: Call) -> Attempt | None:
         """Enter the function and return its result; None if it is not owed any more."""
@@ -174,9 +176,13 @@ class Deliverer:
 
     def end_late(self, lane: Lane, trial: Call, attempt: Attempt | None) -> None:
         """Take the result of a trial that was stuck when the others began."""
-        if self._end(lane, trial, attempt):
-            with self.lock:
-                self.start_calls(lane)
+        with self.lock:
+            if trial.abandoned:
+                return
+            unstuck = self._end(lane, trial, attempt)
+            self.start_calls(lane)
+        if unstuck:
+            self.hold(lane, None, None)
 
     def hold(self, lane: Lane, until: int | None, reason: str | None) -> None:
         """Pause a listener, or let it go on (None)."""

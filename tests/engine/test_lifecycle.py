@@ -400,3 +400,23 @@ def test_an_idle_agent_on_the_real_clock_is_woken_and_stopped_at_once(
 
     assert agent.drain(5)
     until(lambda: store.states("l") == {"completed": 100}, agent)
+
+
+def test_go_off_the_main_thread_is_ended_by_stop(
+    agent: Agent, store: StoreFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both return when all is stored and closed, and neither disturbs the other."""
+    agent.add_listener(Calls(), WANTED, name="l")
+    going = threading.Thread(target=agent.go)
+    going.start()
+    until(lambda: agent.running, agent)
+    publish(agent, 50)
+
+    agent.stop()
+    going.join(PATIENCE)
+
+    assert not going.is_alive()
+    assert [each.name for each in store.path.parent.glob(f"{store.path.name}*")] == [
+        store.path.name
+    ]
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
