@@ -48,8 +48,12 @@ def path_of(module: str) -> Path:
 
 
 def modules() -> list[str]:
-    """Return the names of all modules of py_agent, without the package's."""
+    """Return the names of all modules of the engine.
+
+    Where the wheel is installed, the commands and migrations lie in the package, too.
+    """
     files = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
+    files = [file for file in files if file.parts[0] not in ("cli", "migrations")]
     return sorted(".".join(file.with_suffix("").parts) for file in files)
 
 
