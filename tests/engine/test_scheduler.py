@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -419,3 +420,24 @@ def test_run_once_runs_every_job_and_says_whether_all_went_well(
     assert well is True
     assert agent.run_once() is False
     assert sorted(calls.seen) == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (lambda every: every(1).day.at("25:00"), "at('25:00')"),
+        (lambda every: every(1).day.at("02:30", "Mars/Olympus"), "no time zone"),
+        (lambda every: every(1).day.until("yesterday"), "until('yesterday')"),
+        (lambda every: every(0).seconds.do(print), "every(0)"),
+        (lambda every: every(5).to(2).seconds.do(print), "every(5)"),
+        (lambda every: every(5).seconds.do(lambda: None), "give it name="),
+        (lambda every: every(5).seconds.do(print, 1, nme=2, name="x"), "x: "),
+    ],
+)
+def test_a_plan_that_cannot_be(agent: Agent, plan: Callable[[Any], Any], said: str) -> None:
+    """A mistake in the fluent API is one of our errors, and plans nothing."""
+    with pytest.raises(RegistrationError) as caught:
+        plan(agent.schedule.every)
+    assert said in str(caught.value)
+    assert agent.schedule.jobs == []
+    assert agent.registry.jobs == []

@@ -1,0 +1,166 @@
+"""Finding the user's code, and saying what is wrong with it in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from py_agent import Agent
+from py_agent.errors import ConfigError, LoadError
+from py_agent.loading import (
+    add_path,
+    agent_of_config,
+    convert_arguments,
+    load_agent,
+    load_function,
+)
+from py_agent.registry import FOR_JOBS
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory whose modules are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    file = folder / f"{name}.py"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+BEGIN = "from py_agent import Agent\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BEGIN, "defines no agent"),
+        (BEGIN + "a = Agent()\nb = Agent()\n", "defines 2 agents; name one"),
+        ("import no_such_thing\n", "ModuleNotFoundError"),
+        ("def f(:\n", "mine.py:1: SyntaxError"),
+        ("raise SystemExit('enough')\n", "SystemExit: enough"),
+        (BEGIN + "Agent(durability='slow')\n", 'durability is "full" or "fast"'),
+    ],
+)
+def test_a_file_without_a_clear_agent(folder: Path, text: str, said: str) -> None:
+    """The line names the file, and where it can, the line in it."""
+    write(folder, "mine", text)
+    with pytest.raises(LoadError) as caught:
+        load_agent("mine.py")
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_of_several_agents_the_one_that_goes_is_meant(folder: Path) -> None:
+    """A file that calls go() says by that which of its agents it is."""
+    write(folder, "mine", BEGIN + "a = Agent('a.db')\nb = Agent('b.db')\nb.go()\n")
+    assert load_agent("mine.py").store_path() == (folder / "b.db").resolve()
+    assert load_agent("mine:a").store_path() == (folder / "a.db").resolve()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mine:f:g", "has no function 'f:g'"),
+        ("mine:", "write module:function"),
+        ("mine.g", "known are Box, f"),
+        ("mine.value", "is not a function but int"),
+        ("mine.Box.method", None),
+        ("nowhere.f", "there is no module 'nowhere' here"),
+        ("mine..f", "write module.function"),
+    ],
+)
+def test_functions_by_name(folder: Path, name: str, said: str | None) -> None:
+    """Dotted or with a colon; what is not there names what is."""
+    write(
+        folder, "mine",
+        "def f(): pass\nvalue = 1\nclass Box:\n    def method(self): pass\n",
+    )  # fmt: skip
+    if said is None:
+        assert load_function(name).__name__ == "method"
+        return
+    with pytest.raises(LoadError, match=None) as caught:
+        load_function(name)
+    assert said in str(caught.value)
+
+
+def test_arguments_are_converted_by_annotation(tmp_path: Path) -> None:
+    """Relative paths are relative to the file that names them."""
+
+    def job(handler: object, path: Path, wait: timedelta, many: list[int], free) -> None:  # type: ignore[no-untyped-def]
+        """Take arguments of several types."""
+
+    given = {"path": "inbox", "wait": "PT5M", "many": [1, "2"], "free": "x"}
+    assert convert_arguments(job, given, FOR_JOBS, tmp_path) == {
+        "path": tmp_path / "inbox",
+        "wait": timedelta(minutes=5),
+        "many": [1, 2],
+        "free": "x",
+    }
+
+
+def test_every_argument_that_does_not_fit_is_told() -> None:
+    """All at once, with the nearest name for one that is not known."""
+
+    def job(handler: object, path: Path, count: int) -> None:
+        """Take two arguments."""
+
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(job, {"pth": "x", "count": "many", "handler": 1}, FOR_JOBS)
+    first, second, third = caught.value.problems
+    assert "did you mean path?" in first
+    assert "argument 'count'" in second
+    assert "'handler' is handed over by the agent" in third
+
+
+def test_a_function_that_takes_anything() -> None:
+    """With ** in its signature, no argument is unknown."""
+
+    def job(**anything: object) -> None:
+        """Take anything."""
+
+    assert convert_arguments(job, {"x": 1}, FOR_JOBS) == {"x": 1}
+
+
+def test_agent_toml_with_every_option(folder: Path) -> None:
+    """Each key of a listener and a job reaches the registry."""
+    write(folder, "mine", "def job(): pass\ndef listen(event): pass\n")
+    (folder / "agent.toml").write_text(
+        "[[jobs]]\nrun = 'mine.job'\nname = 'nightly'\nat = '02:30'\n"
+        "[[listeners]]\nrun = 'mine:listen'\nname = 'ear'\n"
+        "match = { event_type = ['==', 'a'] }\n"
+        "retry = { attempts = 'forever', first = 2 }\n"
+        "timeout = 5\nconcurrency = 3\nordered_by = ['data.a', 'identifier']\n",
+        encoding="utf-8",
+    )
+    registry = agent_of_config().registry
+    (job,), (listener,) = registry.jobs, registry.listeners
+    assert (job.name, job.schedule) == ("nightly", "every day at 02:30:00")
+    assert (listener.name, listener.timeout, listener.concurrency) == ("ear", 5, 3)
+    assert (listener.retry.attempts, listener.retry.first) == (None, 2)
+    assert listener.ordered_by == ("data.a", "identifier")
+
+
+def test_without_a_file_an_agent_may_be_empty() -> None:
+    """Commands that only look do not need an agent.toml."""
+    assert isinstance(agent_of_config(needed=False), Agent)
+    with pytest.raises(ConfigError, match="there is no agent.toml here"):
+        agent_of_config()
+
+
+def test_a_path_is_put_first_once(tmp_path: Path) -> None:
+    """As python does with a program's folder."""
+    add_path(str(tmp_path / "lib"))
+    add_path(str(tmp_path / "lib"))
+    assert sys.path[0] == str(tmp_path / "lib")
+    assert sys.path.count(str(tmp_path / "lib")) == 1
