@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from typing import Any
 
 import click
+from py_agent.cli import output
 from py_agent.cli.options import Common, common
 from py_agent.cli.output import text
 
@@ -71,7 +71,7 @@ def main(
     with trial_store(memory, db_file, rm_db) as path, printed:
         result = trial.run(path, event_type, identifier)
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        click.echo(output.as_json(result))
     else:
         _tell(result)
     sys.exit(0 if result["ok"] else 1)

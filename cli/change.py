@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from py_agent.cli import output
 from py_agent.cli.options import Common, common
 
 from py_agent.errors import ConfigError, UsageError
@@ -60,7 +61,7 @@ def publish(
             "created": event.created.isoformat(), "source": event.source,
             "data": event.data, "new": done.new,
         }  # fmt: skip
-        click.echo(json.dumps(row, indent=2, ensure_ascii=False))
+        click.echo(output.as_json(row))
     elif done.new:
         click.echo(f"New event {event.id}")
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -12,14 +11,16 @@ from typing import Any, TextIO
 import click
 
 from py_agent.failures import printable
+from py_agent.json_text import is_unicode
 
 Row = dict[str, Any]
 
 
-class Unbroken(io.TextIOBase):
+class Unbroken:
     """A stdout whose reader may go away: what functions print never fails their work.
 
-    Lines are passed on as they come, since a service's log is read as it grows.
+    Lines are passed on as they come, since a service's log is read as it grows. All but
+    writing is the real stream's own, so that a program started with it still works.
 
     Args:
         stream: the real stdout; None where the process has none.
@@ -43,18 +44,29 @@ class Unbroken(io.TextIOBase):
             if self._stream is not None:
                 self._stream.flush()
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
-def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool, nothing: str) -> None:
+
+def as_json(value: Any) -> str:
+    """Return a value as indented JSON that any stdout takes."""
+    told = json.dumps(value, indent=2, ensure_ascii=False)
+    return told if is_unicode(told) else json.dumps(value, indent=2)
+
+
+def show(
+    rows: Sequence[Row], columns: Sequence[str], json_wanted: bool, nothing: str
+) -> None:
     """Print rows.
 
     Args:
         rows: the rows.
         columns: the keys that a table shows, in order; JSON has all of them.
-        as_json: whether to print an array of objects.
+        json_wanted: whether to print an array of objects.
         nothing: the sentence for an empty table.
     """
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    if json_wanted:
+        click.echo(as_json(list(rows)))
     elif not rows:
         click.echo(nothing, err=True)
     elif sys.stdout is not None and sys.stdout.isatty():

@@ -29,10 +29,12 @@ def append_csv(event: Event, file: Path) -> None:
 
     Raises:
         OSError: the file cannot be written; it is as it was before.
+        ValueError: the file holds something else; it is left as it is.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _check_is_ours(descriptor, file)
         size = _without_torn_row(descriptor)
         row = _line(_row(event))
         if event.delivery_key and _ends_with_row(descriptor, size, row):
@@ -55,6 +57,14 @@ def _line(cells: tuple[str, ...]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _check_is_ours(descriptor: int, file: Path) -> None:
+    """Refuse a file that does not begin with our header, or with a torn one."""
+    header = _line(HEADER)
+    begin = os.pread(descriptor, len(header), 0)
+    if begin != header and not (len(begin) < len(header) and header.startswith(begin)):
+        raise ValueError(f"{file} does not begin with the columns {', '.join(HEADER)}")
 
 
 def _without_torn_row(descriptor: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -63,6 +64,8 @@ class Agent:
         self._registry = Registry()
         self._store: EventStore | None = None
         self._engine: Engine | None = None
+        self._ending: Engine | None = None  # the one that is being stopped
+        self._started_in = 0  # the process that called start()
         self._doorbell = Doorbell()
         self._grace = 0.0  # of the engine that runs
         self.handler = Handler(self._opened)
@@ -121,8 +124,8 @@ class Agent:
             function, match, arguments, name=name, retry=retry, timeout=timeout,
             concurrency=concurrency, ordered_by=ordered_by, where=where,
         )  # fmt: skip
-        self._registry.add_listener(listener)
         with self._lock:
+            self._registry.add_listener(listener)
             if self._engine is not None:
                 self._engine.add(listener)
             elif self._store is not None:
@@ -172,6 +175,8 @@ class Agent:
             raise AgentError("start() cannot be called while a command imports this file")
         self._doorbell.rung = False
         self._start(scheduling=True)
+        self._started_in = os.getpid()
+        atexit.register(self._at_exit)
 
     def drain(self, timeout: Seconds | None = None) -> bool:
         """Deliver until nothing is available or running and all results are stored.
@@ -204,6 +209,7 @@ class Agent:
     def stop(self) -> None:
         """Finish or hand back all work within the grace time; safe to call twice."""
         self._doorbell.ring()
+        atexit.unregister(self._at_exit)
         with self._stopping:  # who comes second returns when all is done, too
             self._stop_engine(close=True)
             self._close()
@@ -355,8 +361,10 @@ class Agent:
     def _stop_engine(self, close: bool) -> None:
         with self._lock:
             engine, self._engine = self._engine, None
+            self._ending = engine
         if engine is not None:
             engine.stop(self._grace, self._close if close else lambda: None)
+            self._ending = None
 
     def _close(self) -> None:
         with self._lock:
@@ -366,5 +374,11 @@ class Agent:
         self._choices.remove_private()
 
     def _abort(self) -> None:
-        if self._engine is not None:
-            self._engine.abort()
+        engine = self._engine or self._ending
+        if engine is not None:
+            engine.abort()
+
+    def _at_exit(self) -> None:
+        """Stop an agent whose program ends: its calls are not to blame for that."""
+        if os.getpid() == self._started_in:
+            self.stop()

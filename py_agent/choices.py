@@ -51,12 +51,15 @@ class Choices:
         self._durability: Durability | None = durability  # type: ignore[assignment]
         self._grace = None if grace is None else seconds(grace, "grace")
         self._config = config
+        self._path: Path | None = None  # resolved once: the program may change folders
         self._private: str | None = None
+        self._pid = os.getpid()
 
     def override(
         self, db: str | os.PathLike[str] | None, config: str | os.PathLike[str] | None
     ) -> None:
         """Take over what a command line says, where it says something."""
+        self._path = None
         self._db = db or self._db
         self._config = config or self._config
 
@@ -66,12 +69,9 @@ class Choices:
         Raises:
             ConfigError: agent.toml or the environment is wrong.
         """
-        from .settings import DEFAULT_STORE
-
-        db = self._settings().db or DEFAULT_STORE if self._db is None else self._db
-        if str(db) == MEMORY:
-            return self._private_path()
-        return Path(os.path.realpath(os.path.expanduser(db)))
+        if self._path is None:
+            self._path = self._resolve()
+        return self._path
 
     def durability(self) -> Durability:
         """Return whether a commit survives a power cut ("full") or only a kill."""
@@ -86,10 +86,19 @@ class Choices:
 
     def remove_private(self) -> None:
         """Remove the private store, if there is one."""
-        if self._private is not None:
+        if self._private is not None and os.getpid() == self._pid:
+            self._path = None
             shutil.rmtree(self._private, ignore_errors=True)
             self._private = None
             atexit.unregister(self.remove_private)
+
+    def _resolve(self) -> Path:
+        from .settings import DEFAULT_STORE
+
+        db = self._settings().db or DEFAULT_STORE if self._db is None else self._db
+        if str(db) == MEMORY:
+            return self._private_path()
+        return Path(os.path.realpath(os.path.expanduser(db)))
 
     def _settings(self) -> EngineSettings:
         from .settings import read_config
@@ -99,5 +108,6 @@ class Choices:
     def _private_path(self) -> Path:
         if self._private is None:
             self._private = tempfile.mkdtemp(prefix="py_agent-")
+            self._pid = os.getpid()
             atexit.register(self.remove_private)
         return Path(os.path.realpath(self._private)) / "memory.sqlite"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 
 from .calls import Caller
 from .clock import Clock
-from .errors import StoreError
+from .errors import AgentError, StoreError, StoreRefusedError
 from .failures import failure_of, printable
 from .lanes import MAX_REPLACED, Call, Lane
 from .retry import Pause
@@ -37,11 +38,18 @@ class Deliverer:
         clock: tells the time.
         caller: makes one call.
         threads: where listeners run.
+        refused: told that the store cannot be used any more.
     """
 
     def __init__(
-        self, store: EventStore, clock: Clock, caller: Caller, threads: Threads
+        self,
+        store: EventStore,
+        clock: Clock,
+        caller: Caller,
+        threads: Threads,
+        refused: Callable[[AgentError], None],
     ) -> None:
+        self._refused = refused
         self._store = store
         self._clock = clock
         self._caller = caller
@@ -105,6 +113,8 @@ class Deliverer:
         except StoreError as error:
             log.error("%s waits, as the store failed: %s", lane.listener.name, error)
             fault = True
+            if isinstance(error, StoreRefusedError):
+                self._refused(error)
         with self.lock:
             if started.abandoned:
                 return None
@@ -213,6 +223,7 @@ class Deliverer:
         for lane, _ in found:
             if lane.too_stuck() and not lane.paused(self._caller.now()):
                 self.hold(lane, NEVER, STUCK)
-                log.error("%d calls of it are stuck", MAX_REPLACED + 1)
+                log.error("%d calls of %s are stuck, so it is paused",
+                          MAX_REPLACED + 1, lane.listener.name)  # fmt: skip
             with self.lock:
                 self.start_calls(lane)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from .calls import Caller
 from .clock import Clock
 from .deliverer import FAULT_SECONDS, Deliverer
-from .errors import StoreError, StoreRefusedError
+from .errors import AgentError, StoreError, StoreRefusedError
 from .lanes import Lane
 from .registry import Listener
 from .store.deliveries import Owed
@@ -51,7 +51,7 @@ class Dispatcher:
         threads: Threads,
         stopping: Callable[[], bool],
         check: Callable[[], None],
-        refused: Callable[[StoreRefusedError], None],
+        refused: Callable[[AgentError], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -60,7 +60,7 @@ class Dispatcher:
         self._stop_asked = stopping
         self._check = check
         self._refused = refused
-        self._deliverer = Deliverer(store, clock, caller, threads)
+        self._deliverer = Deliverer(store, clock, caller, threads, refused)
         self._last = 0  # the newest event that has been handed over or looked for
         self._version = 0  # of changes by hand
         self._look = False
@@ -232,6 +232,10 @@ class Dispatcher:
                 with self._deliverer.lock:
                     self._look = True
                     self._deliverer.fault_until = self._clock.boot() + FAULT_SECONDS
+            except Exception as error:
+                log.exception("the dispatcher failed")
+                self._refused(AgentError(f"the dispatcher failed: {error!r}"))
+                return
 
     def _turn(self) -> None:
         """Do everything that is due."""

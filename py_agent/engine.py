@@ -8,6 +8,7 @@ only then give up the lock.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from .calls import Caller
 from .clock import Clock, to_micros
 from .context import Handler
 from .dispatcher import Dispatcher
-from .errors import StoppedError, StoreError, StoreRefusedError
+from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
 from .registry import Listener, Registry
 from .runner import Runner
 from .scheduler import Schedule, Scheduler
@@ -67,8 +68,10 @@ class Engine:
         self._doorbell = doorbell
         self._lock = AgentLock(path)
         self._store: EventStore | None = None
-        self.fatal: StoreError | None = None
+        self.fatal: AgentError | None = None
         self._ended = False
+        self._pid = os.getpid()
+        listeners = registry.listeners
         made_new = schema.ensure(path)
         schema.verify(path)
         self._lock.acquire()
@@ -76,9 +79,7 @@ class Engine:
             large = schema.prepare(path, thorough=not made_new)
             self._store = store = opened()
             inside = read(path)
-            found = take_over(
-                store, registry.listeners, inside, to_micros(clock.now()), park
-            )
+            found = take_over(store, listeners, inside, to_micros(clock.now()), park)
             _tell(found)
             self._side_file = SideFile(path)
         except BaseException:
@@ -90,11 +91,12 @@ class Engine:
             store, clock, Caller(*parts), Threads("py_agent-listener"),
             self._asked_to_stop, self._check_files, self._refused,
         )  # fmt: skip
-        self.dispatcher.add(registry.listeners)
+        self.dispatcher.add(listeners)
         runner = Runner(*parts, self.dispatcher.flush_soon)
         self.scheduler = Scheduler(
             schedule, clock, runner, Threads("py_agent-job"),
             lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,
+            self._refused,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
         self._services: Sequence[Service] = ()
@@ -128,6 +130,8 @@ class Engine:
             grace: seconds that running work may take to end.
             close: closes the store, before the lock is given up.
         """
+        if os.getpid() != self._pid:
+            return  # a forked child leaves its parent's things alone
         deadline = time.monotonic() + grace
         ending = (self.scheduler, self.dispatcher)
         for service in ending:
@@ -137,12 +141,12 @@ class Engine:
         self._ended = True
         self._loop.stop()
         self._wakeup.stop()
-        try:
-            if self._store is not None:
-                self._store.writer.flush()
-            close()
-        except StoreError as error:
-            log.error("the last results are not stored, so their calls repeat: %s", error)
+        assert self._store is not None
+        for step in (self._store.writer.flush, close):
+            try:
+                step()
+            except StoreError as error:
+                log.error("the last results are not stored; calls may repeat: %s", error)
         self._side_file.close()
         self._lock.release()
 
@@ -174,8 +178,8 @@ class Engine:
         self._store.check_file()
         self._lock.check()
 
-    def _refused(self, error: StoreRefusedError) -> None:
-        """Stop: the store cannot be used any more."""
+    def _refused(self, error: AgentError) -> None:
+        """Stop: the store, or the engine itself, cannot be used any more."""
         log.critical("%s", error)
         self.fatal = error
         self._doorbell.ring()

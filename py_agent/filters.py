@@ -20,6 +20,7 @@ from typing import Any
 from .clock import to_micros
 from .errors import FilterError
 from .events import Event
+from .json_text import refuse_deep
 
 FIELDS = ("event_type", "identifier", "created", "source")
 OPERATORS = (
@@ -201,7 +202,9 @@ def _checked(field: str, operator: str, value: Any) -> Any:
     if field in FIELDS and operator != "exists" and not isinstance(value, str):
         raise FilterError(f"{field} is a text; it cannot be compared with {value!r}")
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        plain = json.loads(json.dumps(value, allow_nan=False))
+        refuse_deep(plain)
+        return plain
     except (TypeError, ValueError, RecursionError) as error:
         raise FilterError(f"{field}: the value is not JSON: {error}") from error
 

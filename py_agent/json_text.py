@@ -50,7 +50,7 @@ def encode(data: Any, limit: int = MAX_DATA) -> str:
     try:
         text = _ENCODE(data)
         if text.count("[") + text.count("{") > MAX_DEPTH:
-            _refuse_deep(json.loads(text), MAX_DEPTH)
+            refuse_deep(json.loads(text))
     except (TypeError, ValueError, RecursionError, AttributeError) as error:
         raise EventError(_complaint(data, error)) from error
     if not text.isascii() and not is_unicode(text):
@@ -89,13 +89,18 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, **_OPTIONS).encode
 _ENCODE_ASCII = json.JSONEncoder(ensure_ascii=True, **_OPTIONS).encode
 
 
-def _refuse_deep(value: Any, left: int) -> None:
+def refuse_deep(value: Any, left: int = MAX_DEPTH) -> None:
+    """Refuse a JSON value that is nested too deeply for every decoder to read back.
+
+    Raises:
+        RecursionError: it has more than `left` levels.
+    """
     if not isinstance(value, (list, dict)):
         return
     if left == 0:
         raise RecursionError
     for item in value if isinstance(value, list) else value.values():
-        _refuse_deep(item, left - 1)
+        refuse_deep(item, left - 1)
 
 
 def _complaint(data: Any, error: Exception) -> str:

@@ -101,7 +101,8 @@ class Lane:
             return False
         if len(self.held) > len(self.running) + self.waiting:
             return False  # a result waits to be recorded
-        return self.paused(now) or not (self.behind or self.waiting)
+        stuck = self._free() < 1  # all slots: only a restart brings them back
+        return self.paused(now) or stuck or not (self.behind or self.waiting)
 
     def offer(self, owed: Owed) -> None:
         """Take a delivery that was just committed, or leave it in the store."""

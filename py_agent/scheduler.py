@@ -22,7 +22,7 @@ import schedule
 
 from .arguments import named
 from .clock import Clock, from_micros
-from .errors import RegistrationError, StoreError
+from .errors import AgentError, RegistrationError, StoreError
 from .failures import Failure
 from .registry import Job, Registry, make_job
 from .runner import Run, Runner
@@ -185,6 +185,7 @@ class Scheduler:
         quiet: whether no delivery is available or running.
         alone: holds all deliveries while it is true.
         runs: what the store remembers of jobs.
+        refused: told that the scheduler itself has failed.
     """
 
     def __init__(
@@ -196,6 +197,7 @@ class Scheduler:
         quiet: Callable[[], bool],
         alone: Callable[[bool], None],
         runs: Runs,
+        refused: Callable[[AgentError], None],
     ) -> None:
         self._schedule = schedule
         self._clock = clock
@@ -204,6 +206,7 @@ class Scheduler:
         self._quiet = quiet
         self._alone = alone
         self._runs = runs
+        self._refused = refused
         self._trial: Run | None = None  # of a suspect, beside which nothing else runs
         self._changed = threading.Condition()
         self._timetable = Timetable(clock)
@@ -272,16 +275,24 @@ class Scheduler:
             self._changed.notify_all()
 
     def _loop(self) -> None:
-        with self._changed:
-            while not self._stopping:
-                for entry in self._timetable.due():
-                    if entry.until is not None and self._clock.now() > entry.until:
-                        self._schedule.cancel(entry)
-                    else:
-                        self._due(entry)
-                self._start_queued()
-                if (wait := self._seconds_to_wait()) > 0:
-                    self._clock.wait(self._changed, wait)
+        try:
+            with self._changed:
+                while not self._stopping:
+                    self._turn()
+                    if (wait := self._seconds_to_wait()) > 0:
+                        self._clock.wait(self._changed, wait)
+        except Exception as error:
+            log.exception("the scheduler failed")
+            self._refused(AgentError(f"the scheduler failed: {error!r}"))
+
+    def _turn(self) -> None:
+        """Do everything that is due."""
+        for entry in self._timetable.due():
+            if entry.until is not None and self._clock.now() > entry.until:
+                self._schedule.cancel(entry)
+            else:
+                self._due(entry)
+        self._start_queued()
 
     def _due(self, entry: Entry) -> None:
         """Queue an entry, or record why it does not run."""
@@ -295,6 +306,7 @@ class Scheduler:
                 return
         except StoreError as error:
             log.error("job %s does not run: %s", entry.job.name, error)
+            self.failures += 1
             return
         entry.queued = True
         suspect = known.crashes >= CRASH_LIMIT - 1
@@ -316,8 +328,8 @@ class Scheduler:
         boot = self._clock.boot()
         if self._trial is not None and boot - self._trial.started >= TRIAL_SECONDS:
             self._end_trial()
-        if self._suspects and not self._running and self._quiet():
-            self._try_alone(self._suspects.pop(0))
+        if self._suspects and not self._running:
+            self._try_alone()
         if self._trial is not None:
             return
         fresh = sum(boot - run.started < FRESH_SECONDS for run in self._running)
@@ -330,6 +342,7 @@ class Scheduler:
             run = self._runner.begin(entry.job)
         except StoreError as error:
             log.error("job %s does not run: %s", entry.job.name, error)
+            self.failures += 1
             entry.queued = False
             return None
         entry.skip_row = None
@@ -337,11 +350,13 @@ class Scheduler:
         self._threads.run(partial(self._run, entry, run))
         return run
 
-    def _try_alone(self, entry: Entry) -> None:
+    def _try_alone(self) -> None:
         """Run a job that ended the agent twice while no delivery can be to blame."""
-        log.warning("job %s ended the agent before; it is tried alone", entry.job.name)
-        self._alone(True)
-        self._trial = self._begin(entry)
+        self._alone(True)  # before asking, or a delivery could begin in between
+        if self._quiet():
+            entry = self._suspects.pop(0)
+            log.warning("job %s ended the agent before; it is tried alone", entry.job.name)
+            self._trial = self._begin(entry)
         if self._trial is None:
             self._alone(False)
 

@@ -203,7 +203,7 @@ def _engine(path: Path | None, section: Any, problems: list[str]) -> EngineSetti
     db = values.pop("db", None)
     if db is not None:
         if path and isinstance(db, str) and db not in ("", ":memory:"):
-            db = str(path.parent / db)
+            db = str(path.parent / Path(db).expanduser())
         values[STORE_VARIABLE] = db
     try:
         return EngineSettings(**values)

@@ -29,18 +29,27 @@ class Doorbell:
         self.rung = False
         if self._pipe is None:
             self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
+
+    @property
+    def descriptor(self) -> int:
+        """Where a byte wakes who waits, even before Python runs a signal's handler."""
+        assert self._pipe is not None
+        return self._pipe[1]
 
     def ring(self) -> None:
         """Ask for the stop."""
         self.rung = True
-        if self._pipe is not None:
-            os.write(self._pipe[1], b"!")
+        pipe = self._pipe
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # a full pipe wakes as well
+                os.write(pipe[1], b"!")
 
     def wait(self) -> None:
         """Wait until it is rung."""
         assert self._pipe is not None
-        if not self.rung:
-            os.read(self._pipe[0], 1)
+        while not self.rung:
+            os.read(self._pipe[0], 64)
 
     def disarm(self) -> None:
         """Close the pipe."""
@@ -51,10 +60,14 @@ class Doorbell:
 
 @contextlib.contextmanager
 def stop_signals(doorbell: Doorbell, abort: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C ring, where this is the main thread.
+    """Let SIGTERM, Ctrl-C and a closed terminal ring, where this is the main thread.
+
+    A handler runs only between two steps of the main thread, which may be asleep in a
+    system call just then, or the signal may reach another thread: so the signal itself
+    writes into the doorbell's pipe.
 
     Args:
-        doorbell: rung by the first signal.
+        doorbell: armed; rung by the first signal.
         abort: called by a second Ctrl-C, just before the process ends at once.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -69,10 +82,15 @@ def stop_signals(doorbell: Doorbell, abort: Callable[[], None]) -> Iterator[None
             _end_at_once(abort)
         doorbell.ring()
 
-    before = {each: signal.signal(each, ring) for each in (signal.SIGTERM, signal.SIGINT)}
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        wanted.append(signal.SIGHUP)
+    before = {each: signal.signal(each, ring) for each in wanted}
+    woken = signal.set_wakeup_fd(doorbell.descriptor, warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(woken)
         for each, handler in before.items():
             signal.signal(each, handler)
 

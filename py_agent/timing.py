@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from .errors import RegistrationError
 from .retry import Seconds, seconds
@@ -71,18 +71,25 @@ class Daily:
 
         Args:
             moment: an aware datetime.
-            last: when it was due last, None if it never was.
+            last: when it was due, or ran, last; None if it never was.
         """
         day = moment.astimezone(self.zone).date()
         # A last time far ahead means that the clock was set back since: forget it.
         if last is not None and last - moment < timedelta(self.days):
             step = self.days if self.weekday is None else 1  # to the next such weekday
-            day = max(day, last.astimezone(self.zone).date() + timedelta(step))
+            day = max(day, self._due_day(last) + timedelta(step))
         if self.weekday is not None:
             day += timedelta((self.weekday - day.weekday()) % 7)
         while (due := self._on(datetime.combine(day, self.at))) <= moment:
             day += timedelta(7 if self.weekday is not None else 1)
         return due
+
+    def _due_day(self, ran: datetime) -> date:
+        """Return the day whose time a run belongs to: made up for after midnight, it is
+        yesterday's. A run may begin a hair before its time, by the clocks' steps.
+        """
+        local = ran.astimezone(self.zone) + timedelta(seconds=1)
+        return local.date() - timedelta(local.time() < self.at)
 
     def _on(self, local: datetime) -> datetime:
         if self.zone is None:

@@ -77,6 +77,8 @@ def try_suspects(
                 caller.record_stuck(lane.listener, trial)
                 lane.adopt(trial)
         store.writer.flush()
+        if trial.stuck:
+            return  # beside it, no other would be alone
 
 
 def _try(caller: Caller, lane: Lane, trial: Call) -> Attempt | None:

@@ -250,16 +250,17 @@ def check_integrity(path: Path, progress: Callable[[], int] | None = None) -> No
 def read_connection(path: Path, main_only: bool = False) -> sqlite3.Connection:
     """Open a file to look at it without changing a byte.
 
-    A store at rest (no -wal beside it) is opened as immutable, which makes no side
-    files; otherwise read-only, which reads the -wal and leaves it as it is, but makes
+    A store at rest (no -wal and no -shm beside it) is opened as immutable, which makes
+    no side files; otherwise read-only, which reads the -wal and leaves it, but makes
     a -shm where there is none.
 
     Args:
         path: the file.
         main_only: leave a -wal aside, for a first look at a file that may be foreign.
     """
-    at_rest = main_only or not _has_content(Path(f"{path}-wal"))
-    options = {"immutable": "1"} if at_rest else {}
+    # An open store has a -shm even while its -wal is empty: it may change any moment.
+    used = _has_content(Path(f"{path}-wal")) or Path(f"{path}-shm").exists()
+    options = {"immutable": "1"} if main_only or not used else {}
     return sqlite3.connect(
         uri(path, mode="ro", **options), uri=True, isolation_level=None,
         timeout=BUSY_SECONDS, check_same_thread=False,

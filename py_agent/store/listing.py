@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, and_, func, select
 from ..clock import from_micros
 from ..errors import StoreRefusedError
 from . import schema, side_file
-from .dialects import open_to_read, storage_errors
+from .dialects import damaged_values, open_to_read, storage_errors
 from .lock import holder
 from .subscriptions import NEVER
 from .tables import (
@@ -198,7 +198,7 @@ def reading(path: Path) -> Iterator[Listing]:
         StoreError: it cannot be read.
     """
     schema.verify_current(path, writing=False)
-    with storage_errors(path):
+    with storage_errors(path), damaged_values(path):
         engine = open_to_read(path)
         try:
             with engine.connect() as connection:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def create(path: Path) -> None:
         raise StoreRefusedError(f"cannot make the store {path}: {folder} is no folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreRefusedError(f"cannot make the store {path}: the folder is not writable")
-    draft = folder / f".{path.name}.{os.getpid()}.new"
+    draft = folder / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new"
     draft.unlink(missing_ok=True)
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -157,6 +158,9 @@ def _read_stamp(path: Path) -> Stamp:
         raise foreign
     try:
         with contextlib.closing(read_connection(path, main_only=True)) as db:
+            # Without it, SQLite refuses a main file that a killed checkpoint has left
+            # shorter than its first page says; the -wal still holds the rest.
+            db.execute("PRAGMA writable_schema = ON").close()
             found = db.execute("PRAGMA application_id").fetchone()
             if not found or found[0] != APPLICATION_ID:
                 raise foreign

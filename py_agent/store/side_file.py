@@ -103,8 +103,9 @@ class SideFile:
 
     def clear(self) -> None:
         """Forget every entry, without waiting for a lock: the process is about to end."""
+        descriptor, self._descriptor = self._descriptor, -1
         with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, SLOT)
+            os.ftruncate(descriptor, SLOT)
 
     def close(self) -> None:
         """Remove the file: everything has ended or been handed back."""

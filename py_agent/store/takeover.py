@@ -152,7 +152,8 @@ def _charge(cursor: sqlite3.Cursor, inside: Inside, now: int, found: Takeover) -
         dead = crashes >= CRASH_LIMIT
         attempt = Attempt(
             State.DISCARDED if dead else State.AVAILABLE,
-            attempts=row[1] + 1,
+            # A stuck call has been counted when it was found to be stuck.
+            attempts=row[1] + (row[0] != State.RUNNING),
             at=now,
             crashes=crashes,
             reason=f"it ended the agent {crashes} times in a row" if dead else None,

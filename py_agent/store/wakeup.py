@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import platform
 import socket
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+log = logging.getLogger("py_agent.store")
+
 _STOP = b"stop"
+_listening: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
 def address(store: Path) -> str:
@@ -63,9 +68,11 @@ class WakeListener:
         receiver = _socket()
         try:
             receiver.bind(self._address)
-        except OSError:
+        except OSError as error:
             receiver.close()
+            log.warning("other processes cannot wake the agent: %s", error)
             return
+        _listening.add(receiver)
         self._socket = receiver
         self._thread = threading.Thread(
             target=self._listen, args=(receiver,), name="py_agent-wakeup", daemon=True
@@ -97,3 +104,12 @@ class WakeListener:
             if message == _STOP + self._secret:
                 return
             self._woken()
+
+
+def _after_fork() -> None:
+    """Close a forked child's copies, so that an orphan does not keep the address."""
+    for receiver in list(_listening):
+        receiver.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)

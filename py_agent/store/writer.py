@@ -161,11 +161,12 @@ class Writer:
             self._heir.gate.release()
 
     def _lead(self) -> None:
-        with self._guard:
-            batch = list(self._queue)
-            self._queue.clear()
-            self._heir = None
+        batch: list[_Ticket[Any]] = []
         try:
+            with self._guard:
+                batch += self._queue
+                self._queue.clear()
+                self._heir = None
             self._commit(batch)
         finally:
             with self._guard:
@@ -194,9 +195,21 @@ class Writer:
                 self._fail(batch, StorageFault(f"{self._path}: interrupted"), error)
                 raise
         else:
-            for ticket in batch:
+            self._tell(batch)
+
+    def _tell(self, batch: list[_Ticket[Any]]) -> None:
+        """Call what is to follow a commit; one that fails keeps none from its turn."""
+        interruption: BaseException | None = None
+        for ticket in batch:
+            try:
                 if ticket.after is not None:
                     ticket.after(ticket.value)
+            except Exception:
+                log.exception("what follows a commit failed")
+            except BaseException as error:  # Ctrl-C in the thread that leads
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
     def _refuse(
         self, batch: list[_Ticket[Any]], error: Exception, cause: BaseException | None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from py_agent.store import side_file
 from py_agent.store.wakeup import wake
 
 from .conftest import Run, Start
@@ -102,6 +103,7 @@ def test_second_ctrl_c_ends_at_once(folder: Path, start: Start, run: Run) -> Non
     agent.process.send_signal(signal.SIGINT)
     agent.wait_for("Stopping agent")
     assert agent.stop(signal.SIGINT) == 130
+    assert side_file.read(folder / "agent.sqlite").deliveries == ()
     rows = json.loads(run("agent", "deliveries", "--json").stdout)
     assert [(row["state"], row["attempts"]) for row in rows] == [("available", 0)]
 
@@ -226,6 +228,24 @@ def test_once_ends_with_1_when_a_job_fails(folder: Path, run: Run) -> None:
     assert [(row["outcome"], row["error"]) for row in rows] == [
         ("failed", "OSError: out there it rains")
     ]
+
+
+def test_a_program_that_ends_without_a_stop_blames_nobody(folder: Path, run: Run) -> None:
+    """Given start() and no stop(), When the program ends, Then the call is no crash."""
+    (folder / "short.py").write_text(
+        "import threading\n"
+        "from py_agent import Agent\n"
+        "inside = threading.Event()\n"
+        "def long(event):\n    inside.set()\n    threading.Event().wait()\n"
+        "agent = Agent('agent.sqlite', grace=0.1)\n"
+        "agent.add_listener(long, {'event_type': ('==', 'a')})\n"
+        "agent.start()\nagent.handler.publish('a', '1')\ninside.wait()\n",
+        encoding="utf-8",
+    )
+    assert run(sys.executable, "short.py").returncode == 0
+    assert [each.name for each in folder.glob("agent.sqlite*")] == ["agent.sqlite"]
+    (row,) = json.loads(run("agent", "deliveries", "--json").stdout)
+    assert "did not end before stop" in row["error"]
 
 
 def test_module_and_name(example: Path, run: Run) -> None:

@@ -409,7 +409,8 @@ def test_go_off_the_main_thread_is_ended_by_stop(
     agent.add_listener(Calls(), WANTED, name="l")
     going = threading.Thread(target=agent.go)
     going.start()
-    until(lambda: agent.running, agent)
+    while not agent.running:  # a drain would start the agent itself
+        os.sched_yield()
     publish(agent, 50)
 
     agent.stop()
@@ -420,3 +421,22 @@ def test_go_off_the_main_thread_is_ended_by_stop(
         store.path.name
     ]
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+def test_a_change_of_folder_does_not_change_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is resolved once, or the lock would guard another file."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.chdir(first)
+    agent = Agent("agent.sqlite")
+    agent.handler.publish("a", "1")
+
+    monkeypatch.chdir(second)
+    agent.start()
+    agent.stop()
+
+    assert list(second.iterdir()) == []
+    assert [each.name for each in first.iterdir()] == ["agent.sqlite"]

@@ -66,6 +66,16 @@ def test_a_torn_row_is_removed(tmp_path: Path, torn: str) -> None:
     assert [row[-1] for row in rows(file)] == ["delivery", "1.1", "2.1"]
 
 
+@pytest.mark.parametrize("content", ["name,score\nAda,1\nBob,2", "a note", "\n"])
+def test_a_file_of_someone_else_is_left_alone(tmp_path: Path, content: str) -> None:
+    """Given a file with other columns, When an event comes, Then it stays as it is."""
+    file = tmp_path / "mine.csv"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match="does not begin with the columns"):
+        append_csv(event(), file)
+    assert file.read_text(encoding="utf-8") == content
+
+
 def test_a_torn_header_is_removed(tmp_path: Path) -> None:
     """Given half a header and no row, When an event comes, Then the header is whole."""
     file = tmp_path / "seen.csv"

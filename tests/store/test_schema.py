@@ -452,3 +452,30 @@ def test_a_store_that_cannot_be_finished_has_no_name(
         schema.create(tmp_path / "agent.sqlite")
 
     assert os.listdir(tmp_path) == []
+
+
+def test_a_store_whose_checkpoint_was_killed_opens(path: Path, tmp_path: Path) -> None:
+    """The main file is shorter than its first page says; the -wal holds the rest."""
+    store = EventStore.open(path, FakeClock())
+    store.publish_many(("order", str(n), "x" * 3_000) for n in range(300))
+    torn = tmp_path / "torn" / "agent.sqlite"
+    torn.parent.mkdir()
+    for suffix in ("-wal", "-shm"):
+        shutil.copy(f"{path}{suffix}", f"{torn}{suffix}")
+    wal = Path(f"{path}-wal").read_bytes()
+    page_size = int.from_bytes(wal[8:12], "big")
+    frames = range(32, len(wal), 24 + page_size)
+    first_page = [
+        wal[at + 24 : at + 24 + page_size]
+        for at in frames
+        if int.from_bytes(wal[at : at + 4], "big") == 1
+    ][-1]
+    torn.write_bytes(first_page + path.read_bytes()[page_size:])
+    store.close()
+
+    schema.verify(torn)
+
+    opened = EventStore.open(torn, FakeClock())
+    found = identities(opened)
+    opened.close()
+    assert len(found) == 300

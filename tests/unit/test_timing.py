@@ -300,3 +300,24 @@ def test_an_interval_in_words_is_the_same_interval(unit: str, count: int) -> Non
 def test_short_units(text: str, seconds: float) -> None:
     """Units may be shortened as people do."""
     assert parse_interval(text) == Interval(seconds)
+
+
+def test_a_run_that_was_made_up_for_after_midnight_is_yesterdays() -> None:
+    """So that today's own time is not skipped."""
+    rule = Daily(time(23, 30), zone=UTC)
+    made_up = datetime(2026, 1, 6, 0, 10, tzinfo=UTC)
+    assert rule.after(made_up, made_up) == datetime(2026, 1, 6, 23, 30, tzinfo=UTC)
+
+
+def test_a_run_by_hand_before_its_time_does_not_take_its_place() -> None:
+    """`agent go --once` at one o'clock leaves the run at half past two."""
+    rule = Daily(time(2, 30), zone=UTC)
+    by_hand = datetime(2026, 1, 6, 1, 0, tzinfo=UTC)
+    assert rule.after(by_hand, by_hand) == datetime(2026, 1, 6, 2, 30, tzinfo=UTC)
+
+
+def test_a_run_that_began_a_hair_early_is_todays() -> None:
+    """Clocks move in steps, and a day must not have two runs for that."""
+    rule = Daily(time(2, 30), zone=UTC)
+    early = datetime(2026, 1, 6, 2, 29, 59, 999_500, tzinfo=UTC)
+    assert rule.after(early, early) == datetime(2026, 1, 7, 2, 30, tzinfo=UTC)
