@@ -77,13 +77,6 @@ def test_sigterm_ends_with_0_and_leaves_one_file(configured: Path, start: Start)
     assert (configured / "agent.sqlite").stat().st_mode & 0o777 == 0o600
 
 
-def test_ctrl_c_ends_with_0(configured: Path, start: Start) -> None:
-    """Given a running agent, When Ctrl-C is pressed once, Then it ends with 0."""
-    agent = start("agent", "go")
-    agent.wait_for("New event ->")
-    assert agent.stop(signal.SIGINT) == 0
-
-
 def test_hung_call_is_left_behind(folder: Path, start: Start, run: Run) -> None:
     """Given a hung listener, When SIGTERM comes, Then the grace time is kept, code 0."""
     (folder / "slow.py").write_text(SLOW.format(grace=0.2), encoding="utf-8")
@@ -246,6 +239,31 @@ def test_a_program_that_ends_without_a_stop_blames_nobody(folder: Path, run: Run
     assert [each.name for each in folder.glob("agent.sqlite*")] == ["agent.sqlite"]
     (row,) = json.loads(run("agent", "deliveries", "--json").stdout)
     assert "did not end before stop" in row["error"]
+
+
+def test_a_signal_that_another_thread_takes_still_stops(folder: Path, start: Start) -> None:
+    """Given SIGTERM taken by another thread, When it comes, Then the agent ends with 0."""
+    (folder / "deaf.py").write_text(
+        "import signal, threading\n"
+        "from py_agent import Agent\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "agent = Agent(':memory:')\n"
+        "agent.schedule.every(1).seconds.do(lambda: print('awake', flush=True), name='j')\n"
+        "agent.go()\n",
+        encoding="utf-8",
+    )
+    agent = start(sys.executable, "deaf.py")
+    agent.wait_for("awake")
+    assert agent.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_each_stop_signal_ends_with_0(number: int, configured: Path, start: Start) -> None:
+    """Given a running agent, When it is asked to stop in any way, Then code 0."""
+    agent = start("agent", "go")
+    agent.wait_for("New event ->")
+    assert agent.stop(number) == 0
 
 
 def test_module_and_name(example: Path, run: Run) -> None:
