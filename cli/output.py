@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -28,20 +29,21 @@ class Unbroken:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self._mine = threading.local()  # each thread's unfinished line
 
     def write(self, text: str) -> int:
-        """Pass a text on, or drop it."""
-        with contextlib.suppress(OSError, ValueError):
-            if self._stream is not None:
-                self._stream.write(text)
-                if "\n" in text:
-                    self._stream.flush()
+        """Pass whole lines on, or drop them; two threads' lines are never mixed."""
+        self._mine.text = getattr(self._mine, "text", "") + text
+        if "\n" in text:
+            self.flush()
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what is buffered, or drop it."""
+        """Pass on what this thread has written, or drop it."""
+        text, self._mine.text = getattr(self._mine, "text", ""), ""
         with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
+                self._stream.write(text)
                 self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
