@@ -50,6 +50,18 @@ class Running:
         return code
 
 
+@pytest.fixture(autouse=True)
+def default_signals() -> Iterator[None]:
+    """Commands start with default signals, also where the tests run under nohup."""
+    before = {
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory with a cache of its own."""
