@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from .calls import Caller
@@ -99,7 +99,6 @@ class Engine:
             self._refused,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
-        self._services: Sequence[Service] = ()
         if large:
             threading.Thread(
                 target=self._check, name="py_agent-integrity", daemon=True
@@ -112,10 +111,10 @@ class Engine:
 
     def start(self, scheduling: bool) -> None:
         """Begin to deliver, and, if asked to, to run jobs."""
-        self._services = (
+        services: tuple[Service, ...] = (
             self._wakeup, self.dispatcher, *([self.scheduler] if scheduling else []),
         )  # fmt: skip
-        for service in self._services:
+        for service in services:
             service.start()
 
     def add(self, listener: Listener) -> None:

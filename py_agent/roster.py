@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from .lanes import Call, Lane
+from .outcomes import SECOND
 from .store.subscriptions import NEVER, Subscription
-
-SECOND = 1_000_000  # microseconds
 
 
 class Roster:

@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 class Service(Protocol):
     """A thing with a start and a stop.
 
-    `stop` asks and returns at once; `join` waits. Both may be called twice, and before
-    `start`. An agent starts its services in order and stops them in reverse.
+    `stop` asks; `join` waits. Both may be called twice, and before `start`. An agent
+    starts its services in order and stops them in reverse.
     """
 
     def start(self) -> None:
@@ -22,5 +22,5 @@ class Service(Protocol):
         ...
 
     def join(self, deadline: float) -> None:
-        """Wait until it has ended or boot time has reached the deadline."""
+        """Wait until it has ended, or monotonic time has reached the deadline."""
         ...

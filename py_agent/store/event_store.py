@@ -89,13 +89,13 @@ class EventStore:
         self.engine: Engine = open_engine(path, durability)
         with storage_errors(path):
             self._connections = [self.engine.raw_connection() for _ in range(4)]
-        held = [each.driver_connection for each in self._connections]
-        assert all(isinstance(each, sqlite3.Connection) for each in held)
-        self.writer = Writer(held[0], path)  # type: ignore[arg-type]
-        self.reader = Reader(held[1], path)  # type: ignore[arg-type]
-        backlog = Reader(held[2], path)  # type: ignore[arg-type]
+        drivers = (each.driver_connection for each in self._connections)
+        held = [each for each in drivers if isinstance(each, sqlite3.Connection)]
+        self.writer = Writer(held[0], path)
+        self.reader = Reader(held[1], path)
+        backlog = Reader(held[2], path)
         # A look before each call, beside those who publish: they must not queue here.
-        calls = Reader(held[3], path)  # type: ignore[arg-type]
+        calls = Reader(held[3], path)
         self.subscriptions = Subscriptions(self.writer, self.reader)
         self.deliveries = Deliveries(self.writer, calls, backlog)
         self.runs = Runs(self.writer, self.reader)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, func, literal_column, select, update
@@ -104,10 +103,8 @@ class Runs:
         self._add(run, job, started, Outcome.RUNNING, 0)
         return run
 
-    def close(
-        self, run: int, result: RunResult, after: Callable[[], None] | None = None
-    ) -> None:
-        """End a run; `after` is called once that is committed."""
+    def close(self, run: int, result: RunResult) -> None:
+        """End a run; its row rides along with the next commit."""
         failure = result.failure
 
         def work(cursor: sqlite3.Cursor) -> None:
@@ -122,7 +119,7 @@ class Runs:
                 traceback=None if failure is None else failure.traceback,
             )
 
-        self._writer.ride(work, None if after is None else lambda _: after())
+        self._writer.ride(work)
 
     def skip(self, job: str, at: int, run: int | None) -> int:
         """Record that a run was due and did not start; consecutive skips are one row.
