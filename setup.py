@@ -13,13 +13,19 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = "0.1.0"
 
+NOTIFY = ["apprise>=2.0,<3"]
+
 TEST = [
+    *NOTIFY,
     "coverage>=7.6",
+    "feedparser>=6.0.11,<7",
     "hypothesis>=6.110",
     "pytest>=8.3",
     "pytest-randomly>=3.15",
     "responses>=0.25",
     "time-machine>=2.15",
+    "trustme>=1.1",
+    "websockets>=15",
 ]
 
 setup(
@@ -58,12 +64,19 @@ setup(
         "alembic>=1.16,<2",
         "click>=8.1,<9",
         "pydantic-settings>=2.6,<3",
+        "requests>=2.32,<3",
+        "cronsim>=2.6,<3",
         "rich>=13.7,<16",
         "schedule>=1.2.2,<2",
         "sqlalchemy>=2.1,<2.2",
         "tzdata>=2024.1",
+        "urllib3>=2.2,<3",
+        "tzlocal>=5.2,<6",
+        "websocket-client>=1.8,<2",
     ],
     extras_require={
+        "feeds": ["feedparser>=6.0.11,<7"],
+        "notify": NOTIFY,
         "test": TEST,
         "dev": [*TEST, "build>=1.2", "mypy>=1.13", "ruff>=0.8"],
     },
@@ -71,7 +84,8 @@ setup(
         "console_scripts": [
             "agent=py_agent.cli.agent:main",
             "agent-test=py_agent.cli.agent_test:main",
-        ]
+        ],
+        "pytest11": ["py_agent = py_agent.pytest_plugin"],
     },
     zip_safe=False,
 )

@@ -7,6 +7,7 @@ import click
 # Each command's module is imported when it is asked for, so that --help is quick.
 _COMMANDS = {
     "go": "run",
+    "plan": "plan",
     "jobs": "show",
     "listeners": "show",
     "events": "show",

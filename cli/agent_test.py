@@ -39,13 +39,16 @@ def _refuse_rm(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 @click.option("-rm", is_flag=True, hidden=True, callback=_refuse_rm, expose_value=False)
 @click.option("-m", "--memory", is_flag=True, help="A store that is gone afterwards.")
 @click.option("--db-file", metavar="FILE", help="Use this store; it is never dropped.")
+@click.option(
+    "--for", "limit", metavar="TIME", help="Ask the job to end after so long: 10s, 2min."
+)
 @click.option("--retries", is_flag=True, help="Retry as the listener does, to the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 @common
 def main(
     job: str | None, listeners: tuple[str, ...], event_type: str | None,
     identifier: str | None, rm_db: bool, memory: bool, db_file: str | None,
-    retries: bool, as_json: bool, common: Common,
+    limit: str | None, retries: bool, as_json: bool, common: Common,
 ) -> None:  # fmt: skip
     """Run a job once, and deliver what it publishes to listeners, on a test store.
 
@@ -64,12 +67,15 @@ def main(
         raise click.UsageError("-m and --db-file exclude each other")
     from py_agent.cli.trial import Trial, trial_store
 
+    from py_agent.timing import parse_length
+
+    longest = None if limit is None else parse_length(limit, "--for")
     common.prepare("error")
     trial = Trial(job, listeners, retries, common.config)
     # With --json, stdout is one object; what functions print goes to stderr.
     printed = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
     with trial_store(memory, db_file, rm_db) as path, printed:
-        result = trial.run(path, event_type, identifier)
+        result = trial.run(path, event_type, identifier, longest)
     if as_json:
         click.echo(output.as_json(result))
     else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def _writing(common: Common) -> Iterator[EventStore]:
     """Open the store; at the end, wake the agent that may run on it."""
     from py_agent.clock import SystemClock
-    from py_agent.settings import read_config
+    from py_agent.settings.config import read_config
     from py_agent.store.event_store import EventStore
     from py_agent.store.wakeup import wake
 

@@ -43,7 +43,7 @@ class Common:
         """Set up logging and the module path for a command that runs user code."""
         from py_agent.loading import add_path
         from py_agent.logs import log_to_stderr
-        from py_agent.settings import read_config
+        from py_agent.settings.config import read_config
 
         wanted = self.log_level
         if wanted is None:

@@ -7,15 +7,17 @@ import hashlib
 import os
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from py_agent.agent import Agent
-from py_agent.arguments import bound
 from py_agent.clock import SystemClock
-from py_agent.context import Handler
+from py_agent.context import Handler, Occasion, Surroundings
 from py_agent.engine import Engine
 from py_agent.errors import (
     ConfigError,
@@ -29,8 +31,8 @@ from py_agent.filters import compile_filter
 from py_agent.loading import agent_of_config, load_function
 from py_agent.registry import Job, Listener, Registry, make_job, make_listener
 from py_agent.retry import RetryPolicy
-from py_agent.runner import own_handler
 from py_agent.scheduler import Schedule
+from py_agent.settings.sections import Sections
 from py_agent.signals import Doorbell
 from py_agent.store import by_hand, schema
 from py_agent.store.event_store import EventStore
@@ -92,20 +94,23 @@ class Recorder(Handler):
     """A handler that remembers what is published through it.
 
     Args:
-        inner: the run's own handler.
         seen: where each publication is noted.
+        around: what all handlers have in common.
+        source: the name of the job or listener.
+        occasion: what belongs to this run or call.
     """
 
-    def __init__(self, inner: Handler, seen: list[Row]) -> None:
-        super().__init__(inner.opened, inner.source)
+    def __init__(
+        self, seen: list[Row], around: Surroundings, source: str, occasion: Occasion
+    ) -> None:
+        super().__init__(around, source, occasion)
         self._seen = seen
-        self._inner = inner
 
     def publish(
         self, event_type: str, identifier: str, data: Any = None, deliver: bool = True
     ) -> Publication:
         """Publish, and note whether it was new."""
-        done = self._inner.publish(event_type, identifier, data, deliver)
+        done = super().publish(event_type, identifier, data, deliver)
         self._note(event_type, identifier, done.new)
         return done
 
@@ -122,11 +127,11 @@ class Recorder(Handler):
                 offered.add(key)
                 yield triple
 
-        return self._inner.publish_many(noted(), deliver)
+        return super().publish_many(noted(), deliver)
 
     def _is_known(self, event_type: str, identifier: str) -> bool:
         try:
-            self.opened().find(event_type, identifier)
+            self._around.opened().find(event_type, identifier)
         except NotFoundError:
             return False
         return True
@@ -162,21 +167,33 @@ class Trial:
     ) -> None:
         self._known = agent_of_config(config, needed=False).registry
         self._retries = retries
+        self._config = config
         self._published: list[Row] = []
         self._registry = Registry()
         self._schedule = Schedule(self._registry)
         for name in dict.fromkeys(listeners):
-            self._registry.add_listener(self._recorded_listener(self._listener(name)))
+            self._registry.add_listener(self._renamed(self._listener(name)))
         if job is not None:
-            found = self._recorded_job(self._job(job))
-            self._schedule.plan(found, Interval(1), at_start=False)
+            self._schedule.plan(self._job(job), Interval(1), at_start=False)
 
     @property
     def _names(self) -> list[str]:
         return [each.name for each in self._registry.listeners]
 
-    def run(self, path: Path, event_type: str | None, identifier: str | None) -> Row:
+    def run(
+        self,
+        path: Path,
+        event_type: str | None,
+        identifier: str | None,
+        limit: float | None = None,
+    ) -> Row:
         """Run on a store, and return what happened.
+
+        Args:
+            path: the store.
+            event_type: stored events of this type are emitted again.
+            identifier: stored events with this identifier are emitted again.
+            limit: seconds after which the job is asked to end; None for never.
 
         Raises:
             StoreError: the store cannot be used.
@@ -198,12 +215,14 @@ class Trial:
             self._registry,
             self._schedule,
             Doorbell(),
+            Sections(self._config).get,
             park=False,
+            handler=partial(Recorder, self._published),
         )
         try:
             emitted = self._emit(store(), event_type, identifier)
             engine.start(scheduling=False)
-            engine.scheduler.run_all()
+            _run_jobs(engine, limit)
             engine.dispatcher.drain(None, later=self._retries)
             store().writer.flush()
             return self._result(path, emitted, engine.failures)
@@ -272,31 +291,32 @@ class Trial:
         except RegistrationError as error:
             raise LoadError(str(error)) from error
 
-    def _recorded_job(self, job: Job) -> Job:
-        def run(handler: Handler) -> Any:
-            recorder = Recorder(handler, self._published)
-            args = tuple(own_handler(value, recorder) for value in job.args)
-            named = {
-                key: own_handler(value, recorder) for key, value in job.arguments.items()
-            }
-            return bound(job.function, args, named, {"handler": recorder})()
-
-        return dataclasses.replace(job, function=run, args=(), arguments={})
-
-    def _recorded_listener(self, listener: Listener) -> Listener:
-        def listen(handler: Handler, event: Any) -> Any:
-            recorder = Recorder(handler, self._published)
-            offered = {"handler": recorder, "event": event}
-            return bound(listener.function, (), listener.arguments, offered)()
-
+    def _renamed(self, listener: Listener) -> Listener:
+        """Return a listener with a subscription of its own, for this run."""
         retry = listener.retry if self._retries else RetryPolicy(attempts=1)
-        return dataclasses.replace(
-            listener,
-            name=PREFIX + listener.name,
-            function=listen,
-            arguments={},
-            retry=retry,
-        )
+        return dataclasses.replace(listener, name=PREFIX + listener.name, retry=retry)
+
+
+def _run_jobs(engine: Engine, limit: float | None) -> None:
+    """Run the job, and end it after the limit or at Ctrl-C; it gets a moment to do so."""
+
+    def end() -> None:
+        engine.stop_asked.request()
+        given_up.start()
+
+    given_up = threading.Timer(GRACE_SECONDS, engine.scheduler.stop)
+    ending = threading.Timer(limit or 0, end)
+    if limit is not None:
+        ending.start()
+    try:
+        engine.scheduler.run_all(services=True)
+    except KeyboardInterrupt:
+        end()
+        engine.scheduler.wait_until_idle()
+    finally:
+        for timer in (ending, given_up):
+            timer.cancel()
+        engine.scheduler.join(time.monotonic())
 
 
 def _registries_of(function: Callable[..., Any]) -> list[Registry]:

@@ -12,34 +12,79 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .agent import Agent
     from .context import Handler
-    from .errors import AgentError, EventError, FilterError, StoreError
+    from .errors import (
+        AgentError,
+        EventError,
+        FilterError,
+        HttpError,
+        StorageFault,
+        StoreError,
+    )
     from .events import Event, Publication, Published
+    from .http import BearerAuth as BearerAuth
+    from .http import ClientCredentials as ClientCredentials
+    from .http import HeaderAuth as HeaderAuth
+    from .http.text import shown_url as shown_url
+    from .identity import at_path, identifier_of
+    from .memory import Window
     from .registry import listen_for
     from .retry import Discard, Pause, Retry, RetryPolicy
     from .service import Service
+    from .settings import Settings as Settings
+    from .timeouts import timeout
 
+# Without what waits for a library: `import *` stays as light as the import itself.
 __all__ = [
-    "Agent", "AgentError", "Discard", "Event", "EventError", "FilterError", "Handler",
-    "Pause", "Publication", "Published", "Retry", "RetryPolicy", "Service", "StoreError",
+    "Agent",
+    "AgentError",
+    "Discard",
+    "Event",
+    "EventError",
+    "FilterError",
+    "Handler",
+    "HttpError",
+    "Pause",
+    "Publication",
+    "Published",
+    "Retry",
+    "RetryPolicy",
+    "Service",
+    "StorageFault",
+    "StoreError",
+    "Window",
+    "at_path",
+    "identifier_of",
     "listen_for",
-]  # fmt: skip
+    "timeout",
+]
 
 _HOMES = {
     "Agent": "agent",
     "AgentError": "errors",
+    "BearerAuth": "http",
+    "ClientCredentials": "http",
     "Discard": "retry",
     "Event": "events",
     "EventError": "errors",
     "FilterError": "errors",
     "Handler": "context",
+    "HeaderAuth": "http",
+    "HttpError": "errors",
     "Pause": "retry",
     "Publication": "events",
     "Published": "events",
     "Retry": "retry",
     "RetryPolicy": "retry",
     "Service": "service",
+    "Settings": "settings",
+    "StorageFault": "errors",
     "StoreError": "errors",
+    "Window": "memory",
+    "at_path": "identity",
+    "identifier_of": "identity",
     "listen_for": "registry",
+    "shown_url": "http.text",
+    "timeout": "timeouts",
 }
 
 
@@ -54,4 +99,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*_HOMES, "__version__"]

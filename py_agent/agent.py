@@ -8,25 +8,28 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import tzinfo
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .choices import Choices
 from .clock import Clock, SystemClock
-from .context import Handler
+from .context import Handler, Surroundings
 from .errors import AgentError
 from .filters import Match
 from .json_text import MAX_DATA
 from .logs import log_to_stderr
 from .noting import importing, note
-from .registry import Registry, Where, make_job, make_listener
+from .registry import Job, Listener, Registry, Where, make_job, make_listener
 from .retry import RetryPolicy, Seconds, seconds
 from .signals import Doorbell, stop_signals
+from .stopping import Stop
 
 if TYPE_CHECKING:
     from .engine import Engine
     from .scheduler import Schedule
+    from .settings.sections import Sections
     from .store.event_store import EventStore
 
 log = logging.getLogger("py_agent")
@@ -42,6 +45,9 @@ class Agent:
             moments before one.
         grace: seconds or timedelta that running work may take to end after a stop.
         max_data: bytes of JSON that one event may hold.
+        max_owed: deliveries that may be owed before a job that publishes has to wait;
+            any number if not given.
+        job_threads: how many short runs of jobs go on at the same time (4).
         config: the agent.toml to read for `[agent]`; the usual places if not given.
         clock: tells the time; tests pass a fake one.
     """
@@ -53,10 +59,12 @@ class Agent:
         durability: str | None = None,
         grace: Seconds | None = None,
         max_data: int = MAX_DATA,
+        max_owed: int | None = None,
+        job_threads: int | None = None,
         config: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._choices = Choices(db, durability, grace, config)
+        self._choices = Choices(db, durability, grace, config, max_owed, job_threads)
         self._max_data = max_data
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
@@ -68,7 +76,12 @@ class Agent:
         self._started_in = 0  # the process that called start()
         self._doorbell = Doorbell()
         self._grace = 0.0  # of the engine that runs
-        self.handler = Handler(self._opened)
+        self._sections: Sections | None = None
+        self._parts: dict[str, Any] = {}  # of the engine, that a test replaces
+        stop = Stop(self._clock)
+        self.handler = Handler(
+            Surroundings(self._opened, self._settings, self._clock, stop, self._run_soon)
+        )
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -137,28 +150,51 @@ class Agent:
         *,
         every: str | Seconds | None = None,
         at: str | None = None,
+        cron: str | None = None,
         name: str | None = None,
+        tz: str | tzinfo | None = None,
+        at_start: bool | None = None,
+        misfire: str | None = None,
+        grace: str | Seconds | None = None,
+        expect_every: str | Seconds | None = None,
+        keep: bool = False,
+        first: str | None = None,
         **arguments: Any,
     ) -> None:
         """Register a job.
 
         Args:
-            function: called by name with `handler`.
-            every: an interval, `"10 minutes"`, seconds or a timedelta; such a job also
-                runs once when the agent starts.
+            function: called by name with `handler`, and with settings that it names.
+            every: an interval, `"10 minutes"`, seconds or a timedelta.
             at: a local time of day, `"02:30"`.
+            cron: a line of a crontab, `"*/5 * * * *"`.
             name: the job's stable name; `module.qualname` if not given.
+            tz: the time zone of `at` or `cron`, by name or as a tzinfo; the machine's
+                own if not given.
+            at_start: whether it also runs as soon as the agent starts; if not given,
+                true for `every`, false for `at` and `cron`.
+            misfire: what becomes of runs that were missed: "coalesce" (the default)
+                makes up for all of them by one run, "skip" leaves them out.
+            grace: how late a missed run may begin; for any time if not given.
+            expect_every: how long it may go without a success; after that one event
+                `job.silent` is published, and `job.recovered` when it succeeds again.
+            keep: makes it a service: started with the agent, started again whenever it
+                ends or raises, and to end by itself when `handler.stop_requested`.
+            first: "baseline" stores what the first successful run finds as seen, so
+                that it fires nothing.
             arguments: further named arguments for the function.
 
         Raises:
             RegistrationError: no schedule or two, no usable name, or arguments that do
                 not fit.
         """
-        from .timing import parse_rule
+        from .planning import plan_of
 
-        rule = parse_rule(every, at)
-        job = make_job(function, name, (), arguments, str(rule))
-        self.schedule.plan(job, rule, at_start=every is not None)
+        plan = plan_of(
+            every, at, cron, tz, at_start, misfire, grace, expect_every, keep, first
+        )
+        job = make_job(function, name, (), arguments, str(plan.rule), **plan.options)
+        self.schedule.plan(job, plan.rule, plan.at_start)
 
     # Running
 
@@ -260,6 +296,20 @@ class Agent:
         """Set what a command line says; it wins over the code."""
         self._choices.override(db, config)
 
+    def _settings(self, wanted: type[Any]) -> Any:
+        with self._lock:
+            if self._sections is None:
+                from .settings.sections import Sections
+
+                self._sections = Sections(self._choices.config)
+            return self._sections.get(wanted)
+
+    def _run_soon(self, job: str) -> None:
+        engine = self._engine
+        if engine is None:
+            raise AgentError(f"job {job} cannot run: the agent has not been started")
+        engine.scheduler.run_soon(job)
+
     # The store
 
     def store_path(self) -> Path:
@@ -336,19 +386,21 @@ class Agent:
         return engine.failures
 
     def _start(self, scheduling: bool) -> Engine:
-        from .engine import Engine
+        from .engine import Engine, Limits
 
         with self._lock:
             if self._engine is not None:
                 raise AgentError("the agent has been started already")
             path = self.store_path()
             log.info("The store is %s", path)
+            self._check_settings()
             if scheduling and not (self._registry.jobs or self._registry.listeners):
                 log.warning("There are no jobs and no listeners, so nothing will happen")
             self._grace = self._choices.grace()
             self._engine = engine = Engine(
                 path, self._opened, self._clock, self._registry, self.schedule,
-                self._doorbell,
+                self._doorbell, self._settings, Limits(**self._choices.limits()),
+                **self._parts,
             )  # fmt: skip
             try:
                 engine.start(scheduling)
@@ -357,6 +409,14 @@ class Agent:
                 engine.stop(0)
                 raise
             return engine
+
+    def _check_settings(self) -> None:
+        from .settings.sections import check_settings
+
+        registered: list[Job | Listener] = [
+            *self._registry.jobs, *self._registry.listeners,
+        ]  # fmt: skip
+        check_settings(registered, self._choices.config)
 
     def _stop_engine(self, close: bool) -> None:
         with self._lock:

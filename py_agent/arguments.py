@@ -6,6 +6,8 @@ so a new thing to hand over breaks no function that does not ask for it.
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import functools
 import inspect
 import sys
@@ -16,6 +18,12 @@ from typing import Any
 from .errors import RegistrationError
 
 MAX_NAME = 255  # bytes of UTF-8: a name must fit into a slot of the side file
+
+SECTION = "__py_agent_section__"  # what marks a settings class, and names its section
+
+# Every settings class by module and name. They are noted here, as asking whether a
+# function names one must not import pydantic.
+settings_classes: dict[tuple[str, str], type[Any]] = {}
 
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -39,7 +47,7 @@ def function_name(function: Callable[..., Any], name: str | None = None) -> str:
         qualname = getattr(function, "__qualname__", None)
         if qualname is None or "<lambda>" in qualname:
             raise RegistrationError(f"{function!r} has no name of its own; give it name=")
-        name = f"{_module_name(function.__module__)}.{qualname}"
+        name = f"{module_name(function.__module__)}.{qualname}"
     if not isinstance(name, str) or not name or not name.isprintable():
         raise RegistrationError(f"{name!r} cannot be a name; use printable text")
     if len(name.encode(errors="replace")) > MAX_NAME:
@@ -47,7 +55,8 @@ def function_name(function: Callable[..., Any], name: str | None = None) -> str:
     return name
 
 
-def _module_name(module: str) -> str:
+def module_name(module: str) -> str:
+    """Return the name by which a module is imported, also while it is the main one."""
     if module != "__main__":
         return module
     main = sys.modules["__main__"]
@@ -77,6 +86,85 @@ def _taken(function: Callable[..., Any], args: tuple[Any, ...]) -> set[str]:
     return set(places[: len(args)])
 
 
+def settings_of(function: Callable[..., Any]) -> dict[str, type[Any]]:
+    """Return the settings classes that a function asks for by annotation.
+
+    Args:
+        function: the job or listener.
+
+    Returns:
+        The classes by the name of the parameter. An annotation may be text, as with
+        `from __future__ import annotations`; other than a class, such as `Optional`,
+        it asks for nothing. What a partial has bound already is not asked for.
+    """
+    bound_already = function.keywords if isinstance(function, functools.partial) else {}
+    found: dict[str, type[Any]] = {}
+    for name, parameter in parameters(function).items():
+        if parameter.kind in BY_NAME and name not in bound_already:
+            wanted = parameter.annotation
+            if isinstance(wanted, str):
+                wanted = _named_in(function, wanted)
+            if isinstance(wanted, type) and hasattr(wanted, SECTION):
+                found[name] = wanted
+    return found
+
+
+def _named_in(function: Callable[..., Any], text: str) -> Any:
+    """Return what a dotted name means in a function's module, None if it is unknown."""
+    inner: Any = function.func if isinstance(function, functools.partial) else function
+    if not inspect.isroutine(inner):
+        inner = type(inner).__call__
+    inner = inspect.unwrap(getattr(inner, "__func__", inner))
+    first, *rest = text.strip().strip("'\"").split(".")
+    known = {**vars(builtins), **getattr(inner, "__globals__", {}), **_closure(inner)}
+    if first in known:
+        return functools.reduce(
+            lambda at, step: getattr(at, step, None), rest, known[first]
+        )
+    # A class made inside a function, as in a test, is in no namespace by now.
+    here = module_name(inner.__module__)
+    local = [
+        each for (module, name), each in settings_classes.items()
+        if module == here and name.endswith(f"<locals>.{text}")
+    ]  # fmt: skip
+    return local[-1] if local else None
+
+
+def _not_imported(function: Callable[..., Any], filled: Mapping[str, Any]) -> str:
+    """Return what to say of an annotation that means nothing when the function runs."""
+    for name, parameter in parameters(function).items():
+        text = parameter.annotation
+        if isinstance(text, str) and name not in filled and text.isidentifier():
+            if _named_in(function, text) is None:
+                return f"; {text} is not imported there, except perhaps for type checkers"
+    return ""
+
+
+def _closure(function: Any) -> dict[str, Any]:
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    values: dict[str, Any] = {}
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=True):
+        with contextlib.suppress(ValueError):  # not assigned yet
+            values[name] = cell.cell_contents
+    return values
+
+
+def settings_wanted(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, type[Any]]:
+    """Return the settings classes to be handed over: those the user gave no value for.
+
+    Args:
+        function: the job or listener.
+        args: positional arguments that the user gave.
+        kwargs: named arguments that the user gave.
+    """
+    filled = _taken(function, args) | kwargs.keys()
+    return {
+        name: wanted for name, wanted in settings_of(function).items() if name not in filled
+    }
+
+
 def check_call(
     what: str,
     function: Callable[..., Any],
@@ -91,7 +179,8 @@ def check_call(
         function: the job or listener.
         args: positional arguments that the user gave.
         kwargs: named arguments that the user gave.
-        offered: names that the engine passes to a function that names them.
+        offered: names that the engine passes to a function that names them; it also
+            passes settings, by annotation.
 
     Raises:
         RegistrationError: an argument that the function lacks, or one that is missing.
@@ -99,14 +188,17 @@ def check_call(
     if not callable(function):
         raise RegistrationError(f"{what}: {function!r} is not a function")
     known = parameters(function)
-    extra = dict.fromkeys((offered & named(function)) - kwargs.keys())
+    ours = (offered & named(function)) | settings_of(function).keys()
+    extra = dict.fromkeys(ours - kwargs.keys())
     taken = _taken(function, args)
     extra = {name: None for name in extra if name not in taken}
     try:
         inspect.signature(function).bind(*args, **kwargs, **extra)
     except TypeError as error:
         signature = f"{getattr(function, '__name__', 'it')}({', '.join(known)})"
-        raise RegistrationError(f"{what}: {error}; the function is {signature}") from None
+        raise RegistrationError(
+            f"{what}: {error}; the function is {signature}{_not_imported(function, extra)}"
+        ) from None
     except ValueError:
         return
 

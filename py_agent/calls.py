@@ -6,24 +6,30 @@ import inspect
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from .clock import Clock, to_micros
-from .context import Handler, depth_of_publications
+from .context import Handler, Occasion, depth_of_publications
 from .errors import NotFoundError
 from .events import Event
 from .failures import Failure, printable
 from .lanes import Call
+from .memory import Memory
 from .outcomes import NotEnded, completed, failed
 from .registry import Listener
 from .store.deliveries import Attempt, Owed
 from .store.event_store import EventStore
 from .store.side_file import SideFile
+from .store.states import States
 from .store.subscriptions import NEVER
 from .store.tables import State
 from .threads import LoopThread, call
+from .timeouts import clock_of_call
 
 log = logging.getLogger("py_agent.dispatcher")
+
+SIDE_BY_SIDE = "a listener with concurrency above 1 has no state: its calls would mix"
 
 ASYNC_GRACE = 5.0  # seconds past its timeout after which a coroutine is called stuck
 
@@ -37,6 +43,8 @@ class Caller:
         side_file: where a call is noted while it lasts.
         loop: where coroutines run.
         handlers: makes the handler of a listener, by name.
+        states: what listeners remember.
+        chance: draws the jitter of waits.
     """
 
     def __init__(
@@ -45,14 +53,17 @@ class Caller:
         clock: Clock,
         side_file: SideFile,
         loop: LoopThread,
-        handlers: Callable[[str], Handler],
+        handlers: Callable[[str, Occasion], Handler],
+        states: States,
+        chance: random.Random,
     ) -> None:
         self._store = store
         self._clock = clock
         self._side_file = side_file
         self._loop = loop
         self._handlers = handlers
-        self._chance = random.Random()
+        self._states = states
+        self._chance = chance
 
     def find(self, owed: Owed) -> Event | None:
         """Return a delivery's event; None if it is not owed any more.
@@ -91,8 +102,10 @@ class Caller:
         attempts = started.owed.attempts
         error: BaseException | None = None
         try:
-            wanted = self._call(listener, event.delivered(started.owed.key))
-            return completed(attempts, self.now(), wanted), None
+            memory = self._memory(listener)
+            wanted = self._call(listener, event.delivered(started.owed.key), memory)
+            attempt = completed(attempts, self.now(), wanted)
+            return self._remembered(listener, memory, attempt), None
         except BaseException as raised:
             error = raised
             # A plain function is not ended, so its bare TimeoutError is its own.
@@ -135,19 +148,38 @@ class Caller:
         """Return the present in microseconds."""
         return to_micros(self._clock.now())
 
-    def _call(self, listener: Listener, event: Event) -> bool:
+    def _call(self, listener: Listener, event: Event, memory: Memory | None) -> bool:
         """Call the listener; false if its `where` declined the event."""
-        token = depth_of_publications.set(event.depth + 1)
+        tokens = depth_of_publications.set(event.depth + 1), clock_of_call.set(self._clock)
+        handler = self._handlers(listener.name, Occasion(memory, SIDE_BY_SIDE))
         try:
             if listener.where is not None and not listener.where(event):
                 return False
-            offered = {"handler": self._handlers(listener.name), "event": event}
+            offered = {"handler": handler, "event": event}
             asked = {name: offered[name] for name in listener.asks_for}
+            for name, wanted in listener.settings.items():
+                asked[name] = handler.settings(wanted)
             function = partial(listener.function, **{**asked, **listener.arguments})
             call(function, self._loop, listener.timeout)
             return True
         finally:
-            depth_of_publications.reset(token)
+            handler.close()
+            depth_of_publications.reset(tokens[0])
+            clock_of_call.reset(tokens[1])
+
+    def _memory(self, listener: Listener) -> Memory | None:
+        if listener.concurrency > 1 or "handler" not in listener.asks_for:
+            return None
+        return Memory(self._states.of_listener(listener.name))
+
+    def _remembered(
+        self, listener: Listener, memory: Memory | None, attempt: Attempt
+    ) -> Attempt:
+        """Return the attempt, and with it what its listener remembers from now on."""
+        changed = None if memory is None else memory.changed()
+        if changed is None:
+            return attempt
+        return replace(attempt, also=self._states.keep_listener(listener.name, changed))
 
 
 def is_async(listener: Listener) -> bool:

@@ -17,7 +17,7 @@ from .errors import ConfigError
 from .retry import Seconds, seconds
 
 if TYPE_CHECKING:
-    from .settings import EngineSettings
+    from .settings.config import EngineSettings
     from .store.dialects import Durability
 
 GRACE_SECONDS = 10.0  # how long running work may take to end after a stop
@@ -32,9 +32,11 @@ class Choices:
         durability: "full" or "fast", as the code says.
         grace: seconds or timedelta, as the code says.
         config: the agent.toml that the code names.
+        max_owed: deliveries that may be owed while jobs publish, as the code says.
+        job_threads: short runs of jobs at once, likewise.
 
     Raises:
-        ConfigError: the durability is neither.
+        ConfigError: the durability is neither, or a number is none.
         UsageError: the grace time is no duration.
     """
 
@@ -44,6 +46,8 @@ class Choices:
         durability: str | None,
         grace: Seconds | None,
         config: str | os.PathLike[str] | None,
+        max_owed: int | None = None,
+        job_threads: int | None = None,
     ) -> None:
         if durability not in (None, "full", "fast"):
             raise ConfigError(f'durability is "full" or "fast", not {durability!r}')
@@ -51,6 +55,10 @@ class Choices:
         self._durability: Durability | None = durability  # type: ignore[assignment]
         self._grace = None if grace is None else seconds(grace, "grace")
         self._config = config
+        self._limits = {"max_owed": max_owed, "job_threads": job_threads}
+        for name, number in self._limits.items():
+            if number is not None and (type(number) is not int or number < 1):
+                raise ConfigError(f"{name} is a number from 1, not {number!r}")
         self._path: Path | None = None  # resolved once: the program may change folders
         self._private: str | None = None
         self._pid = os.getpid()
@@ -84,6 +92,20 @@ class Choices:
         grace = self._settings().grace
         return GRACE_SECONDS if grace is None else grace
 
+    def limits(self) -> dict[str, int]:
+        """Return the limits of what goes on at once that anyone has set."""
+        found = self._settings()
+        limits = {
+            name: getattr(found, name) if number is None else number
+            for name, number in self._limits.items()
+        }
+        return {name: number for name, number in limits.items() if number is not None}
+
+    @property
+    def config(self) -> str | os.PathLike[str] | None:
+        """The agent.toml that is named; None for the usual places."""
+        return self._config
+
     def remove_private(self) -> None:
         """Remove the private store, if there is one."""
         if self._private is not None and os.getpid() == self._pid:
@@ -93,7 +115,7 @@ class Choices:
             atexit.unregister(self.remove_private)
 
     def _resolve(self) -> Path:
-        from .settings import DEFAULT_STORE
+        from .settings.config import DEFAULT_STORE
 
         db = self._settings().db or DEFAULT_STORE if self._db is None else self._db
         if str(db) == MEMORY:
@@ -101,7 +123,7 @@ class Choices:
         return Path(os.path.realpath(os.path.expanduser(db)))
 
     def _settings(self) -> EngineSettings:
-        from .settings import read_config
+        from .settings.config import read_config
 
         return read_config(self._config, whole=False).engine
 

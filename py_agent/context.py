@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import EchoError
+from .clock import Clock
+from .errors import AgentError, EchoError
 from .events import MAX_ECHO, Event, Publication, Published
 from .failures import printable
 from .filters import Match, compile_filter
+from .memory import Memory, Window
+from .retry import Seconds, seconds
+from .stopping import Stop
+from .timeouts import check_time, time_left
 
 if TYPE_CHECKING:
+    from .http.session import Http
+    from .settings.classes import Settings
     from .store.event_store import EventStore
+
+    S = TypeVar("S", bound=Settings)
+else:
+    S = TypeVar("S")
 
 log = logging.getLogger("py_agent")
 
@@ -22,17 +35,64 @@ log = logging.getLogger("py_agent")
 depth_of_publications: ContextVar[int] = ContextVar("depth_of_publications", default=0)
 
 
-class Handler:
-    """Publishes events and looks them up, on behalf of one job or listener.
+@dataclass(frozen=True)
+class Surroundings:
+    """What all handlers of an agent have in common.
 
     Args:
         opened: returns the open store, opening it if need be.
-        source: the name of the job or listener; None publishes on nobody's behalf.
+        settings: returns the checked settings of a class.
+        clock: tells the time.
+        stop: asks running work to end.
+        run_soon: lets a job, by name, run as soon as possible.
     """
 
-    def __init__(self, opened: Callable[[], EventStore], source: str | None = None) -> None:
-        self.opened = opened
+    opened: Callable[[], EventStore]
+    settings: Callable[[type[Any]], Any]
+    clock: Clock
+    stop: Stop
+    run_soon: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """What belongs to one run of a job or one call of a listener.
+
+    Args:
+        memory: what it remembers; None where none can be kept, for the reason `why`.
+        why: why there is no memory.
+        window: the time that a run looks at; None for a listener.
+        deliver: whether what is published is delivered, or stored as seen.
+        admit: waits until an event may be published.
+        checkpoint: stores what is remembered so far; None where only the end does.
+    """
+
+    memory: Memory | None = None
+    why: str = "agent.handler belongs to no job or listener, so it has no state"
+    window: Window | None = None
+    deliver: bool = True
+    admit: Callable[[], None] = lambda: None
+    checkpoint: Callable[[], None] | None = None
+
+
+class Handler:
+    """What a job or listener works with: it publishes, remembers, waits and fetches.
+
+    Args:
+        surroundings: what all handlers of the agent have in common.
+        source: the name of the job or listener; None publishes on nobody's behalf.
+        occasion: what belongs to this run or call.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        source: str | None = None,
+        occasion: Occasion = Occasion(),
+    ) -> None:
+        self._around = surroundings
         self._source = source
+        self._occasion = occasion
         self._new = 0
         self._known = 0
 
@@ -45,6 +105,137 @@ class Handler:
     def counts(self) -> tuple[int, int]:
         """How many new events and how many duplicates were published through it."""
         return self._new, self._known
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of this job or listener, `py_agent.<its name>`."""
+        return log.getChild(self._source) if self._source else log
+
+    # What is remembered
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the job or listener remembers: a dict of its own, to be changed in place.
+
+        It is stored when the run or call has succeeded, in one transaction with that,
+        and thrown away when it fails; so it is never ahead of what was published.
+
+        Raises:
+            AgentError: this handler belongs to no job or listener, or to a listener with
+                several calls at once.
+        """
+        return self._memory.state
+
+    @property
+    def window(self) -> Window:
+        """The time this run looks at: since the last successful run began, until now.
+
+        `since` is None until a run has succeeded.
+
+        Raises:
+            AgentError: this handler belongs to no job.
+        """
+        if self._occasion.window is None:
+            raise AgentError("only the run of a job has a window")
+        return self._occasion.window
+
+    def checkpoint(self) -> None:
+        """Store the state as it is now, from within a run that goes on for long.
+
+        Everything published so far is in the store already, so the state stays behind
+        it. The next run's window begins here.
+
+        Raises:
+            AgentError: this handler belongs to no job, or the state is no JSON.
+        """
+        if self._occasion.checkpoint is None:
+            raise AgentError("only the run of a job has checkpoints")
+        self._occasion.checkpoint()
+
+    @property
+    def _memory(self) -> Memory:
+        if self._occasion.memory is None:
+            raise AgentError(self._occasion.why)
+        return self._occasion.memory
+
+    # Waiting and ending
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the agent is stopping, so that this work should end soon."""
+        return self._around.stop.requested
+
+    @property
+    def time_left(self) -> float | None:
+        """The seconds left of the nearest `timeout(...)` scope; None without one."""
+        return time_left()
+
+    def wait(self, duration: Seconds) -> bool:
+        """Wait, and end the wait at once when the agent stops.
+
+        Args:
+            duration: seconds or timedelta.
+
+        Returns:
+            Whether the time passed; false when a stop is requested, so that a service
+            can be written as `while handler.wait(60): ...`.
+
+        Raises:
+            TimeoutError: a `timeout(...)` scope around it has ended.
+        """
+        left = time_left()
+        wanted = seconds(duration, "wait")
+        passed = self._around.stop.wait(wanted if left is None else min(wanted, left))
+        if passed and left is not None and left < wanted:
+            check_time()
+        return passed
+
+    def run_soon(self, job: str) -> None:
+        """Let a job of this agent run as soon as possible, and then as planned.
+
+        If it runs just now, it runs once more after that.
+
+        Args:
+            job: its name.
+
+        Raises:
+            NotFoundError: the agent has no such job.
+        """
+        self._around.run_soon(job)
+
+    # What it is given to work with
+
+    def settings(self, wanted: type[S]) -> S:
+        """Return the settings of a class, read from agent.toml and the environment.
+
+        Args:
+            wanted: a subclass of `Settings`.
+
+        Raises:
+            ConfigError: every mistake in them, one sentence each.
+        """
+        found: S = self._around.settings(wanted)
+        return found
+
+    @cached_property
+    def http(self) -> Http:
+        """A session for requests with limits of time and size; see `http.Http`."""
+        from .http.session import Http
+
+        memory = self._occasion.memory
+        return Http(
+            wait=self.wait,
+            time_left=time_left,
+            validators=None if memory is None else memory.validators,
+            now=self._around.clock.now,
+        )
+
+    def close(self) -> None:
+        """Close the connections that were opened for it."""
+        if "http" in self.__dict__:
+            self.http.close()
+
+    # Events
 
     def publish(
         self, event_type: str, identifier: str, data: Any = None, deliver: bool = True
@@ -66,11 +257,13 @@ class Handler:
         Raises:
             EventError: the event is refused; the message names the bad value.
             StorageFault: the disk failed; it is safe to publish again.
+            StoppedError: the agent stops, or has stopped.
         """
         depth = self._depth(event_type, identifier)
-        publication = self.opened().publish(
+        self._occasion.admit()
+        publication = self._around.opened().publish(
             event_type, identifier, data,
-            deliver=deliver, source=self._source, depth=depth,
+            deliver=deliver and self._occasion.deliver, source=self._source, depth=depth,
         )  # fmt: skip
         if publication.new:
             self._new += 1
@@ -97,9 +290,10 @@ class Handler:
             StorageFault: the disk failed; it is safe to publish again.
         """
         depth = self._depth("publish_many", "")
-        done = self.opened().publish_many(
-            triples, deliver=deliver, source=self._source, depth=depth
-        )
+        done = self._around.opened().publish_many(
+            self._admitted(triples), deliver=deliver and self._occasion.deliver,
+            source=self._source, depth=depth,
+        )  # fmt: skip
         self._new += done.new
         self._known += done.total - done.new
         if done.new:
@@ -118,11 +312,17 @@ class Handler:
             StoreError: the store cannot be read.
         """
         found: list[Event] = []
-        for event in self.opened().query(compile_filter(match)):
+        for event in self._around.opened().query(compile_filter(match)):
             if limit is not None and len(found) >= limit:
                 break
             found.append(event)
         return found
+
+    def _admitted(self, triples: Iterable[tuple[str, str, Any]]) -> Iterator[Any]:
+        """Yield each event when it may be published; the store takes a thousand first."""
+        for triple in triples:
+            self._occasion.admit()
+            yield triple
 
     def _depth(self, event_type: str, identifier: str) -> int:
         depth = depth_of_publications.get()

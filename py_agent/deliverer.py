@@ -68,7 +68,7 @@ class Deliverer:
         """Start what a lane has slots and deliveries for; under the lock."""
         now = self._caller.now()
         while not (self.stopping or self.held) and (started := lane.take(now)) is not None:
-            self._threads.run(partial(self._work, lane, started))
+            self._threads.run(partial(self._work, lane, started), lane.listener.name)
         if lane.behind:
             self.look_after(lane)
 

@@ -154,6 +154,24 @@ class Dispatcher:
         with self._deliverer.lock:
             return self._is_idle()
 
+    def settle(self) -> float | None:
+        """Commit results, and say how long there is nothing else to do.
+
+        Returns:
+            The seconds until something is due, infinite if nothing will be; None if
+            the own thread has something to do, or results are on their way.
+
+        Raises:
+            StorageFault: results cannot be committed.
+        """
+        self._flush()
+        with self._deliverer.lock:
+            if self._look or self._turning or self._store.writer.pending:
+                return None
+            if self._seconds_to_wait() <= 0 or self._deliverer.roster.recording:
+                return None
+            return self._seconds_to_due()
+
     # Deliveries that come in
 
     def _handed_over(self, done: Committed) -> None:
@@ -253,16 +271,22 @@ class Dispatcher:
         self._deliverer.find_stuck()
 
     def _seconds_to_wait(self) -> float:
-        boot, now = self._clock.boot(), self._caller.now()
+        boot = self._clock.boot()
         if boot < self._deliverer.fault_until:
-            return self._deliverer.fault_until - boot
+            return self._seconds_to_due()
         if self._look:
             return 0.0
         waits = [self._next_look - boot]
         self._deliverer.flush_awaited = self._store.writer.pending
         if self._deliverer.flush_awaited:
             waits.append(FLUSH_SECONDS - self._store.writer.waiting)
-        return min([*waits, self._deliverer.roster.seconds_to_wait(now, boot)])
+        return min([*waits, self._seconds_to_due()])
+
+    def _seconds_to_due(self) -> float:
+        boot, now = self._clock.boot(), self._caller.now()
+        if boot < self._deliverer.fault_until:
+            return self._deliverer.fault_until - boot
+        return self._deliverer.roster.seconds_to_wait(now, boot)
 
     def _flush(self) -> None:
         if self._store.writer.pending:

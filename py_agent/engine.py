@@ -7,16 +7,22 @@ only then give up the lock.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from .backpressure import Backpressure
 from .calls import Caller
 from .clock import Clock, to_micros
-from .context import Handler
+from .context import Handler, Occasion, Surroundings
 from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
 from .registry import Listener, Registry
@@ -24,16 +30,35 @@ from .runner import Runner
 from .scheduler import Schedule, Scheduler
 from .service import Service
 from .signals import Doorbell
+from .silence import Silence
+from .stopping import Stop
 from .store import schema
 from .store.dialects import check_integrity
 from .store.event_store import EventStore
 from .store.lock import AgentLock
 from .store.side_file import SideFile, read
+from .store.states import States
 from .store.takeover import CRASH_LIMIT, Takeover, adopt, take_over
 from .store.wakeup import WakeListener
-from .threads import LoopThread, Threads
+from .threads import LoopThread, NewLoop, Threads
 
 log = logging.getLogger("py_agent")
+
+
+JOB_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much goes on at the same time.
+
+    Args:
+        job_threads: short runs of jobs at once.
+        max_owed: deliveries that may be owed while jobs publish; None for any number.
+    """
+
+    job_threads: int = JOB_THREADS
+    max_owed: int | None = None
 
 
 class Engine:
@@ -46,8 +71,13 @@ class Engine:
         registry: the jobs and listeners.
         schedule: when jobs are due.
         doorbell: rung when the agent is asked to stop.
+        settings: returns the checked settings of a class.
+        limits: how much goes on at the same time.
         park: whether this code speaks for all listeners of the store, so that the
             deliveries of those it lacks are parked.
+        handler: makes what a job or listener is handed.
+        chance: draws the jitter of waits.
+        new_loop: makes the event loop on which coroutines run.
 
     Raises:
         StoreLockedError: another agent runs on the store.
@@ -62,8 +92,14 @@ class Engine:
         registry: Registry,
         schedule: Schedule,
         doorbell: Doorbell,
+        settings: Callable[[type[Any]], Any],
+        limits: Limits = Limits(),
         park: bool = True,
+        handler: Callable[[Surroundings, str, Occasion], Handler] = Handler,
+        chance: random.Random | None = None,
+        new_loop: NewLoop = asyncio.new_event_loop,
     ) -> None:
+        chance = chance or random.Random()
         self._path = path
         self._doorbell = doorbell
         self._lock = AgentLock(path)
@@ -85,18 +121,29 @@ class Engine:
         except BaseException:
             self._lock.release()
             raise
-        self._loop = LoopThread()
-        parts = store, clock, self._side_file, self._loop, self._handler
+        self.loop = LoopThread(new_loop)
+        self.stop_asked = Stop(clock)
+        around = Surroundings(
+            self._opened, settings, clock, self.stop_asked, self._run_soon
+        )
+        states = States(store.reader)
+        parts = store, clock, self._side_file, self.loop, partial(handler, around), states
+        self.listener_threads = Threads("py_agent-listener")
         self.dispatcher = Dispatcher(
-            store, clock, Caller(*parts), Threads("py_agent-listener"),
+            store, clock, Caller(*parts, chance), self.listener_threads,
             self._asked_to_stop, self._check_files, self._refused,
         )  # fmt: skip
         self.dispatcher.add(listeners)
-        runner = Runner(*parts, self.dispatcher.flush_soon)
+        pressure = Backpressure(
+            limits.max_owed, store.deliveries.owed, lambda: len(registry.listeners),
+            self.stop_asked,
+        )  # fmt: skip
+        runner = Runner(*parts, pressure.admit, self.dispatcher.flush_soon)
+        self.job_threads = Threads("py_agent-job")
         self.scheduler = Scheduler(
-            schedule, clock, runner, Threads("py_agent-job"),
+            schedule, clock, runner, self.job_threads, limits.job_threads,
             lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,
-            self._refused,
+            Silence(store, clock, self.job_threads.run), self._refused, chance,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
         if large:
@@ -122,6 +169,12 @@ class Engine:
         adopt(self._opened(), listener)
         self.dispatcher.add([listener])
 
+    def ask_to_stop(self) -> None:
+        """Begin nothing more, and ask what runs to end."""
+        self.stop_asked.request()
+        for service in (self.scheduler, self.dispatcher):
+            service.stop()
+
     def stop(self, grace: float, close: Callable[[], None] = lambda: None) -> None:
         """Finish or hand back all work, then give up the lock.
 
@@ -132,13 +185,11 @@ class Engine:
         if os.getpid() != self._pid:
             return  # a forked child leaves its parent's things alone
         deadline = time.monotonic() + grace
-        ending = (self.scheduler, self.dispatcher)
-        for service in ending:
-            service.stop()
-        for service in ending:
+        self.ask_to_stop()
+        for service in (self.scheduler, self.dispatcher):
             service.join(deadline)
         self._ended = True
-        self._loop.stop()
+        self.loop.stop()
         self._wakeup.stop()
         assert self._store is not None
         for step in (self._store.writer.flush, close):
@@ -148,13 +199,15 @@ class Engine:
                 log.error("the last results are not stored; calls may repeat: %s", error)
         self._side_file.close()
         self._lock.release()
+        for threads in (self.job_threads, self.listener_threads):
+            threads.end()
 
     def abort(self) -> None:
         """Note, before the process ends at once, that no call is to blame for it."""
         self._side_file.clear()
 
-    def _handler(self, name: str) -> Handler:
-        return Handler(self._opened, name)
+    def _run_soon(self, job: str) -> None:
+        self.scheduler.run_soon(job)
 
     def _opened(self) -> EventStore:
         if self._ended or self._store is None:

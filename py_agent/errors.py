@@ -10,6 +10,8 @@
     │   └── StoreMissingError       a command that does not create stores found none
     ├── EventError                  publish() refused an event
     │   └── EchoError               listeners answered each other too often
+    ├── HttpError                   a request got no whole, usable answer
+    │   └── HttpRefusedError        it is not allowed, now and later
     ├── StoppedError                the agent that this handler belongs to has stopped
     └── StoreError                  exit code 3
         ├── StoreRefusedError       a store that we do not understand; nothing changed
@@ -77,6 +79,34 @@ class EventError(AgentError):
 
 class EchoError(EventError):
     """Listeners published in answer to each other too many times in a row."""
+
+
+class HttpError(AgentError):
+    """A request got no whole, usable answer; the message never shows a URL's query.
+
+    Args:
+        message: the sentence for the user.
+        status: the HTTP status, None when there was no answer.
+        retry_after: seconds after which the server wants to be asked again, at most an
+            hour; None when it did not say.
+        transient: whether the same request may well succeed later.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        transient: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.transient = transient
+
+
+class HttpRefusedError(HttpError):
+    """The request was not sent, and never will be: its URL or a redirect is unsafe."""
 
 
 class StoppedError(AgentError):

@@ -20,6 +20,8 @@ from typing import Any
 from .clock import to_micros
 from .errors import FilterError
 from .events import Event
+from .identity import MISSING as MISSING
+from .identity import walk
 from .json_text import refuse_deep
 
 FIELDS = ("event_type", "identifier", "created", "source")
@@ -31,16 +33,6 @@ OPERATORS = (
 Match = Mapping[str, tuple[str, Any] | list[Any]]
 Test = Callable[[Any], bool]
 Extract = Callable[[Event], Any]
-
-
-class _Missing:
-    """The value of a field that the event does not have."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = _Missing()
 
 
 @dataclass(frozen=True)
@@ -132,7 +124,7 @@ def extractor(field: str) -> Extract:
     if isinstance(field, str) and field.startswith("data."):
         path = field.split(".")[1:]
         if all(path):
-            return lambda event: _walk(event.data, path)
+            return lambda event: walk(event.data, path)
     raise FilterError(
         f"there is no field {field!r} to filter on; "
         f"use {', '.join(FIELDS)} or data.path.to.value"
@@ -144,17 +136,6 @@ def same_key(value: Any) -> tuple[str, Any] | None:
     if value is MISSING or isinstance(value, (list, dict)):
         return None
     return ("bool" if isinstance(value, bool) else "value", value)
-
-
-def _walk(value: Any, path: list[str]) -> Any:
-    for step in path:
-        if isinstance(value, dict) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return MISSING
-    return value
 
 
 def _clause(field: str, term: Any) -> Clause:

@@ -82,6 +82,11 @@ class Lane:
         """How many deliveries are in memory and not started."""
         return len(self.ready) + sum(map(len, self._followers.values()))
 
+    @property
+    def recording(self) -> bool:
+        """Whether a result waits to be recorded."""
+        return len(self.held) > len(self.running) + self.waiting
+
     def paused(self, now: int) -> bool:
         """Return whether the listener is held at the moment `now` (microseconds)."""
         return self.paused_until is not None and now < self.paused_until
@@ -99,8 +104,8 @@ class Lane:
         """Return whether nothing is left to do but what is paused, stuck or due later."""
         if any(not call.stuck for call in self.running.values()):
             return False
-        if len(self.held) > len(self.running) + self.waiting:
-            return False  # a result waits to be recorded
+        if self.recording:
+            return False
         stuck = self._free() < 1  # all slots: only a restart brings them back
         return self.paused(now) or stuck or not (self.behind or self.waiting)
 

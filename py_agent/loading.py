@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import os
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .agent import Agent
-from .arguments import parameters
 from .errors import AgentError, ConfigError, LoadError
 from .noting import noting
+from .planning import plan_of
 from .registry import FOR_JOBS, FOR_LISTENERS, make_job, make_listener
 from .retry import RetryPolicy
-from .settings import Config, JobEntry, ListenerEntry, nearest, read_config
-from .timing import parse_rule
+from .settings.config import Config, JobEntry, ListenerEntry, read_config
+from .settings.conversion import convert_arguments
+from .settings.mistakes import nearest
+from .settings.sections import Sections, wanted_by
 
 Function = Callable[..., Any]
 
@@ -74,12 +75,15 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
 
     Args:
         path: the file; the usual places if not given.
-        needed: whether a missing file is an error; else the agent is empty.
+        needed: whether it is to run. If not, it may be empty, and the values of the
+            settings classes, which may be known to the running agent only, are not
+            checked.
 
     Raises:
         ConfigError: every mistake in it, one sentence each.
     """
     problems: list[str] = []
+    lost: list[str] = []
     config = read_config(path, problems=problems)
     if config.path is None and needed:
         raise ConfigError(
@@ -87,16 +91,36 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
         )
     agent = Agent(config=config.path)
     for number, job in config.jobs.items():
-        with _collecting(problems, f"{config.path}: [[jobs]] {number} ({job.run})"):
+        place = f"{config.path}: [[jobs]] {number} ({job.run})"
+        with _collecting(problems, place, lost):
             _add_job(agent, job, config)
     for number, listener in config.listeners.items():
-        with _collecting(
-            problems, f"{config.path}: [[listeners]] {number} ({listener.run})"
-        ):
+        place = f"{config.path}: [[listeners]] {number} ({listener.run})"
+        with _collecting(problems, place, lost):
             _add_listener(agent, listener, config)
+    for run in config.left_out:
+        with _collecting([], run, lost):  # what is wrong with it is told already
+            load_function(run)
+    _check_sections(agent, config, needed, problems, complete=needed and not lost)
     if problems:
         raise ConfigError(problems)
     return agent
+
+
+def _check_sections(
+    agent: Agent, config: Config, needed: bool, problems: list[str], complete: bool
+) -> None:
+    """Check the sections of the user's own, when the code has been imported.
+
+    Where not all of it could be, a section may belong to what is missing; so it may where
+    another function is to be tried.
+    """
+    sections = Sections(config.path)
+    if config.path is not None:
+        sections.check_names(problems, strict=complete)
+    if needed:
+        registry = agent.registry
+        sections.check(wanted_by([*registry.jobs, *registry.listeners]), problems)
 
 
 def load_function(name: str) -> Function:
@@ -123,71 +147,31 @@ def load_function(name: str) -> Function:
     return typing.cast(Function, found)
 
 
-def convert_arguments(
-    function: Function,
-    given: Mapping[str, Any],
-    reserved: frozenset[str],
-    base: Path | None = None,
-) -> dict[str, Any]:
-    """Check named arguments against a function's annotations and convert them.
+@contextmanager
+def _collecting(problems: list[str], place: str, lost: list[str]) -> Iterator[None]:
+    """Note what is wrong at one place of the file, so that all is told at once.
 
     Args:
-        function: the job or listener.
-        given: the arguments, as TOML has them.
-        reserved: names that the engine passes.
-        base: the folder that relative paths are relative to; the working directory if
-            not given.
-
-    Raises:
-        ConfigError: every argument that the function lacks or that does not fit.
+        problems: where mistakes are added.
+        place: what they begin with.
+        lost: where the place is noted if its code could not be loaded.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    known = parameters(function)
-    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
-    try:
-        hints = typing.get_type_hints(function)
-    except Exception:
-        hints = {}
-    problems: list[str] = []
-    converted: dict[str, Any] = {}
-    for name, value in given.items():
-        if name in reserved:
-            problems.append(f"{name!r} is handed over by the agent and cannot be set")
-        elif name not in known and not open_ended:
-            names = known.keys() - reserved
-            problems.append(f"there is no argument {name!r}{nearest(name, names)}")
-        elif name in hints:
-            try:
-                value = TypeAdapter(hints[name]).validate_python(value)
-            except ValidationError as error:
-                why = error.errors(include_url=False, include_input=False)[0]["msg"]
-                problems.append(f"argument {name!r}: {why[:1].lower()}{why[1:]}")
-        if isinstance(value, Path) and base is not None:
-            value = base / value
-        converted[name] = value
-    if problems:
-        raise ConfigError(problems)
-    return converted
-
-
-@contextmanager
-def _collecting(problems: list[str], place: str) -> Iterator[None]:
-    """Note what is wrong at one place of the file, so that all is told at once."""
     try:
         yield
     except AgentError as error:
         problems += [f"{place}: {line}" for line in str(error).splitlines()]
+        if isinstance(error, LoadError):
+            lost.append(place)
 
 
 def _add_job(agent: Agent, entry: JobEntry, config: Config) -> None:
     function = load_function(entry.run)
     base = None if config.path is None else config.path.parent
     arguments = convert_arguments(function, entry.arguments, FOR_JOBS, base)
-    rule = parse_rule(entry.every, entry.at)
+    plan = plan_of(**entry.model_dump(exclude={"run", "name", "arguments"}))
     # Not through add_job(): there, an argument named `every` or `name` is its own.
-    job = make_job(function, entry.name, (), arguments, str(rule))
-    agent.schedule.plan(job, rule, at_start=entry.every is not None)
+    job = make_job(function, entry.name, (), arguments, str(plan.rule), **plan.options)
+    agent.schedule.plan(job, plan.rule, plan.at_start)
 
 
 def _add_listener(agent: Agent, entry: ListenerEntry, config: Config) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from .arguments import check_call, function_name, named
+from .arguments import check_call, function_name, named, settings_wanted
 from .errors import RegistrationError
 from .events import Event
 from .filters import Filter, Match, compile_filter
@@ -21,6 +21,9 @@ Where = Callable[[Event], Any]
 
 MARK = "__py_agent_listens__"
 MAX_CONCURRENCY = 1000  # threads; far above any sane use, below what a machine refuses
+
+COALESCE, SKIP = "coalesce", "skip"
+BASELINE = "baseline"
 
 FOR_JOBS = frozenset({"handler"})
 FOR_LISTENERS = frozenset({"handler", "event"})
@@ -57,6 +60,11 @@ class Listener:
         """What its function names of that which can be handed over with an event."""
         return FOR_LISTENERS & named(self.function)
 
+    @cached_property
+    def settings(self) -> Mapping[str, type[Any]]:
+        """The settings classes that its function asks for and nobody gave, by argument."""
+        return settings_wanted(self.function, (), self.arguments)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -68,6 +76,13 @@ class Job:
         args: positional arguments for the function.
         arguments: named arguments for the function.
         schedule: its schedule in words, for people.
+        misfire: what becomes of a run that was missed: COALESCE runs it late, once,
+            SKIP never.
+        grace: seconds after which even the late run is left out; None for no limit.
+        expect_every: seconds without a successful run after which `job.silent` is
+            published; None for never.
+        keep: whether it is a service, restarted whenever it ends.
+        first: BASELINE stores as seen what is published until a run has succeeded.
     """
 
     name: str
@@ -75,6 +90,16 @@ class Job:
     args: tuple[Any, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     schedule: str = ""
+    misfire: str = COALESCE
+    grace: float | None = None
+    expect_every: float | None = None
+    keep: bool = False
+    first: str | None = None
+
+    @cached_property
+    def settings(self) -> Mapping[str, type[Any]]:
+        """The settings classes that its function asks for and nobody gave, by argument."""
+        return settings_wanted(self.function, self.args, self.arguments)
 
 
 def listen_for(
@@ -205,8 +230,17 @@ def make_job(
     args: tuple[Any, ...] = (),
     arguments: Mapping[str, Any] | None = None,
     schedule: str = "",
+    **options: Any,
 ) -> Job:
     """Return the job for a function.
+
+    Args:
+        function: called by name with `handler`.
+        name: the stable name; `module.qualname` if not given.
+        args: positional arguments for the function.
+        arguments: named arguments for the function.
+        schedule: its schedule in words, for people.
+        options: further fields of the job; see `planning`, which checks them.
 
     Raises:
         RegistrationError: no name, or arguments that do not fit.
@@ -216,7 +250,7 @@ def make_job(
     given = MappingProxyType(dict(arguments or {}))
     known = function_name(function, name)
     check_call(known, function, args, given, FOR_JOBS)
-    return Job(known, function, args, given, schedule)
+    return Job(known, function, args, given, schedule, **options)
 
 
 class Registry:

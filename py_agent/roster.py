@@ -99,6 +99,11 @@ class Roster:
             for each in list(lane.running.values()):
                 yield lane, each
 
+    @property
+    def recording(self) -> bool:
+        """Whether results are on their way to the store."""
+        return any(lane.recording for lane in self.lanes.values())
+
     def idle(self, now: int, later: bool) -> bool:
         """Return whether no lane has anything left to do.
 

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from .arguments import bound
-from .clock import Clock, to_micros
-from .context import Handler
-from .errors import StoreError
+from .clock import Clock, from_micros, to_micros
+from .context import Handler, Occasion
 from .failures import Failure, failure_of, printable
-from .registry import Job
+from .memory import Memory, Remembered, Window
+from .registry import BASELINE, Job
 from .store.event_store import EventStore
 from .store.runs import RunResult
 from .store.side_file import SideFile
+from .store.states import States
 from .store.tables import Outcome
 from .threads import LoopThread, call
+from .timeouts import clock_of_call
 
 log = logging.getLogger("py_agent.runner")
 
@@ -31,16 +33,26 @@ class Run:
         number: its row.
         slot: its slot in the side file.
         handler: what the function was handed.
+        memory: what it remembers.
         started: boot time at which it began.
+        began: the moment at which it began, in microseconds.
+        left: what is to be remembered of it, once it has succeeded.
+        error: what it raised, once it has failed.
         abandoned: whether it was given up at the stop.
+        suspected: whether the process ended inside its job before.
     """
 
     job: Job
     number: int
     slot: int
     handler: Handler
+    memory: Memory
     started: float
+    began: int
+    left: Remembered | None = None
+    error: BaseException | None = None
     abandoned: bool = False
+    suspected: bool = False
 
 
 class Runner:
@@ -52,6 +64,8 @@ class Runner:
         side_file: where a run is noted while it lasts.
         loop: where coroutines run.
         handlers: makes the handler of a job, by name.
+        states: what jobs remember.
+        admit: waits until a job, by name, may publish an event.
         flush_soon: called when a row rides, as perhaps nobody publishes.
     """
 
@@ -61,7 +75,9 @@ class Runner:
         clock: Clock,
         side_file: SideFile,
         loop: LoopThread,
-        handlers: Callable[[str], Handler],
+        handlers: Callable[[str, Occasion], Handler],
+        states: States,
+        admit: Callable[[str], None],
         flush_soon: Callable[[], None],
     ) -> None:
         self._store = store
@@ -69,48 +85,96 @@ class Runner:
         self._side_file = side_file
         self._loop = loop
         self._handlers = handlers
+        self._states = states
+        self._admit = admit
         self._flush_soon = flush_soon
 
-    def begin(self, job: Job) -> Run:
-        """Open a run row and note that the job is entered."""
-        number = self._store.runs.open(job.name, self.now())
+    def begin(self, job: Job, suspected: bool = False) -> Run:
+        """Open a run row and note that the job is entered.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        now = self.now()
+        memory = Memory(self._states.of_job(job.name))
+        number = self._store.runs.open(job.name, now)
         slot = self._side_file.enter_job(job.name)
         self._flush_soon()
-        return Run(job, number, slot, self._handlers(job.name), self._clock.boot())
+        handler = self._handlers(job.name, self._occasion(job, memory, now))
+        boot = self._clock.boot()
+        return Run(job, number, slot, handler, memory, boot, now, suspected=suspected)
+
+    def _occasion(self, job: Job, memory: Memory, now: int) -> Occasion:
+        seen_before = job.first != BASELINE or memory.since is not None
+
+        def checkpoint() -> None:
+            # Only a whole run is a baseline.
+            found = memory.reach(self.now() if seen_before else None)
+            keep = self._states.keep_job(job.name, found)
+            self._store.writer.run(keep)
+
+        return Occasion(
+            memory=memory,
+            window=Window(memory.since, from_micros(now)),
+            deliver=seen_before,
+            admit=lambda: self._admit(job.name),
+            checkpoint=checkpoint,
+        )
 
     def make(self, run: Run) -> tuple[Any, Failure | None]:
         """Call the function.
 
         Returns:
-            What it returned, and what it raised, if anything.
+            What it returned, and what went wrong, if anything.
         """
-        args = tuple(own_handler(value, run.handler) for value in run.job.args)
-        named = {
-            key: own_handler(value, run.handler) for key, value in run.job.arguments.items()
-        }
-        offered = {"handler": run.handler}
+        token = clock_of_call.set(self._clock)
         try:
-            function = bound(run.job.function, args, named, offered)
-            return call(function, self._loop, None), None
+            value = call(self._bound(run), self._loop, None)
+            run.left = run.memory.left(run.began)
+            return value, None
         except BaseException as error:
             failure = failure_of(error)
             log.warning("job %s failed: %s", run.job.name, printable(str(failure)))
             log.debug("its traceback:\n%s", failure.traceback)
+            run.error = error
             return None, failure
+        finally:
+            clock_of_call.reset(token)
+            run.handler.close()
+
+    def _bound(self, run: Run) -> Callable[[], Any]:
+        job = run.job
+        args = tuple(own_handler(value, run.handler) for value in job.args)
+        named = {
+            key: own_handler(value, run.handler) for key, value in job.arguments.items()
+        }
+        offered: dict[str, Any] = {"handler": run.handler}
+        for name, wanted in job.settings.items():
+            offered[name] = run.handler.settings(wanted)
+        return bound(job.function, args, named, offered)
 
     def end(self, run: Run, failure: Failure | None) -> None:
-        """Record a run's outcome; it goes along with the next commit."""
+        """Record a run's outcome, and what it remembers if it succeeded.
+
+        It goes along with the next commit.
+        """
         self._side_file.leave(run.slot)
         new, known = run.handler.counts
         outcome = Outcome.COMPLETED if failure is None else Outcome.FAILED
-        self._store.runs.close(
-            run.number, RunResult(outcome, self.now(), new, known, failure)
-        )
-        try:
-            if self._store.runs.job(run.job.name).crashes:
-                self._store.runs.set_crashes(run.job.name, 0)
-        except StoreError as error:
-            log.error("the crashes of job %s still count: %s", run.job.name, error)
+        result = RunResult(outcome, self.now(), new, known, failure)
+        if run.left is None:
+            self._store.runs.close(run.number, result)
+        else:
+            keep = self._states.keep_job(run.job.name, run.left)
+            self._store.runs.close(run.number, result, keep)
+        if run.suspected:
+            self.clear(run)
+        self._flush_soon()
+
+    def clear(self, run: Run) -> None:
+        """Forget the crashes of a job: it has ended, or has been well for long."""
+        run.suspected = False
+        self._store.runs.set_crashes(run.job.name, 0)
         self._flush_soon()
 
     def skip(self, job: str, row: int | None) -> int:

@@ -9,36 +9,36 @@ threads of their own, and a job that is still running when it is due is skipped.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
-from datetime import UTC, tzinfo
-from functools import partial
+from datetime import UTC, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import schedule
 
 from .arguments import named
-from .clock import Clock, from_micros
-from .errors import AgentError, RegistrationError, StoreError
+from .clock import Clock, from_micros, to_micros
+from .errors import AgentError, NotFoundError, RegistrationError, StoreError
 from .failures import Failure
 from .registry import Job, Registry, make_job
+from .retry import Retry, RetryPolicy
+from .run_queue import RunQueue
 from .runner import Run, Runner
+from .silence import Silence
 from .store.runs import Runs
-from .store.takeover import CRASH_LIMIT
 from .threads import Threads
-from .timetable import Entry, Timetable
-from .timing import Rule, rule_of
+from .timetable import Entry, Timetable, runs_late
+from .timing import Always, Cron, Rule, parse_cron, rule_of, zone_of
 
 log = logging.getLogger("py_agent.scheduler")
 
-THREADS = 4  # runs at the same time that are younger than FRESH_SECONDS
-FRESH_SECONDS = 10.0  # an older run no longer counts, so that hung jobs stop nobody
 LOOK_SECONDS = 10.0  # how late a suspend or a wall-clock change is noticed
-TRIAL_SECONDS = 60.0  # how long such a job holds everything else at most
-SUSPECT_SECONDS = 0.5  # how often a job that ended the agent looks for a quiet moment
+SERVICE_SECONDS = 60.0  # a service that ran so long begins anew with short waits
+
+# How long a job that fails waits at least; a slower rhythm stays as it is.
+BACKOFF = RetryPolicy(attempts=None, first=2, factor=2, cap=300)
 
 
 class PlannedJob(schedule.Job):
@@ -46,6 +46,7 @@ class PlannedJob(schedule.Job):
 
     scheduler: Schedule
     zone: tzinfo | None = None
+    line: Cron | None = None
     entry: Entry | None = None
 
     def at(self, time_str: str, tz: Any = None) -> PlannedJob:
@@ -58,12 +59,7 @@ class PlannedJob(schedule.Job):
             super().at(time_str)
         except schedule.ScheduleError as error:
             raise RegistrationError(f"at({time_str!r}): {error}") from error
-        if isinstance(tz, str):
-            try:
-                tz = ZoneInfo(tz)
-            except (ZoneInfoNotFoundError, ValueError) as error:
-                raise RegistrationError(f"there is no time zone {tz!r}") from error
-        self.zone = tz
+        self.zone = zone_of(tz)
         return self
 
     def until(self, until_time: Any) -> PlannedJob:
@@ -93,7 +89,7 @@ class PlannedJob(schedule.Job):
         name = None if "name" in named(job_func) else kwargs.pop("name", None)
         if self.interval < 1 or (self.latest or self.interval) < self.interval:
             raise RegistrationError(f"every({self.interval}) is no interval")
-        rule = rule_of(
+        rule: Rule = self.line or rule_of(
             self.unit or "seconds", self.interval, self.latest, self.at_time,
             self.start_day, self.zone,
         )  # fmt: skip
@@ -130,6 +126,21 @@ class Schedule(schedule.Scheduler):
     def every(self, interval: int = 1) -> PlannedJob:
         """Begin to plan a job, as in `every(10).minutes.do(job)`."""
         return PlannedJob(interval, self)
+
+    def cron(self, line: str, tz: str | tzinfo | None = None) -> PlannedJob:
+        """Begin to plan a job by a line of a crontab: `cron("*/5 * * * *").do(job)`.
+
+        Args:
+            line: five fields, or six with seconds first.
+            tz: the time zone, by name or as a tzinfo; the machine's own if not given.
+
+        Raises:
+            RegistrationError: it is no such line, or there is no such zone.
+        """
+        planned = PlannedJob(1, self).seconds
+        assert isinstance(planned, PlannedJob)
+        planned.line = parse_cron(line, zone_of(tz))
+        return planned
 
     def plan(self, job: Job, rule: Rule, at_start: bool) -> None:
         """Plan a job by a rule.
@@ -182,10 +193,13 @@ class Scheduler:
         clock: tells the time.
         runner: runs a job.
         threads: where jobs run.
+        most: how many short runs go on at the same time.
         quiet: whether no delivery is available or running.
         alone: holds all deliveries while it is true.
         runs: what the store remembers of jobs.
+        silence: watches the jobs that should succeed every so often.
         refused: told that the scheduler itself has failed.
+        chance: draws the jitter of waits.
     """
 
     def __init__(
@@ -194,28 +208,32 @@ class Scheduler:
         clock: Clock,
         runner: Runner,
         threads: Threads,
+        most: int,
         quiet: Callable[[], bool],
         alone: Callable[[bool], None],
         runs: Runs,
+        silence: Silence,
         refused: Callable[[AgentError], None],
+        chance: random.Random,
     ) -> None:
         self._schedule = schedule
         self._clock = clock
         self._runner = runner
-        self._threads = threads
-        self._quiet = quiet
-        self._alone = alone
         self._runs = runs
+        self._silence = silence
         self._refused = refused
-        self._trial: Run | None = None  # of a suspect, beside which nothing else runs
         self._changed = threading.Condition()
-        self._timetable = Timetable(clock)
-        self._queue: deque[Entry] = deque()
-        self._suspects: list[Entry] = []
-        self._running: set[Run] = set()
+        self._timetable = Timetable(clock, self._recall, chance)
+        self._queue = RunQueue(clock, runner, threads, most, quiet, alone, self._ended)
+        self._chance = chance
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self.failures = 0  # runs that failed since the start
+        self._failures = 0
+
+    @property
+    def failures(self) -> int:
+        """How many runs have failed since the start."""
+        return self._failures + self._queue.failures
 
     def start(self) -> None:
         """Plan every entry from now and begin to run what is due."""
@@ -238,41 +256,105 @@ class Scheduler:
         """Wait for running jobs until the deadline; what is left has failed."""
         if self._thread is not None:
             self._thread.join()
+        running = self._queue.running
         with self._changed:
-            names = sorted(run.job.name for run in self._running)
+            names = sorted(run.job.name for run in running)
             if names and (left := deadline - time.monotonic()) > 0:
                 log.info("Waiting up to %.0f s for %s", left, ", ".join(names))
-            while self._running and (left := deadline - time.monotonic()) > 0:
+            while running and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            unended = list(self._running)
-            self.failures += len(unended)
+            unended = list(running)
+            self._failures += len(unended)
             for run in unended:
                 run.abandoned = True
         for run in unended:
             log.warning("job %s did not end before the stop", run.job.name)
             self._runner.end(run, Failure("NotEnded", "did not end before stop"))
 
-    def run_all(self) -> None:
-        """Run every job once now, and wait until all have ended."""
+    def run_all(self, services: bool = False) -> None:
+        """Run every job once now, and wait until all have ended.
+
+        Args:
+            services: whether services run, too, until they end.
+        """
         with self._changed:
             for entry in list(self._schedule.entries):
-                self._due(entry)
-            while (self._queue or self._suspects or self._running) and not self._stopping:
-                self._start_queued()
+                if services or not entry.job.keep:
+                    self._due(entry)
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        """Wait until nothing is queued or running, or the stop."""
+        with self._changed:
+            while self._queue.busy and not self._stopping:
+                self._queue.begin_due()
                 self._clock.wait(self._changed, self._seconds_to_wait())
+
+    def run_soon(self, job: str) -> None:
+        """Let a job run as soon as possible; once more, if it runs just now.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        with self._changed:
+            for entry in self._schedule.entries:
+                if entry.job.name == job:
+                    entry.wanted = True
+                    if not entry.queued:
+                        self._timetable.move(entry, 0, earlier=True)
+                    self._changed.notify_all()
+                    return
+        raise NotFoundError(f"the agent has no job named {job!r} that could run")
+
+    def begin(self, job: Job) -> Run:
+        """Begin a run of a job, planned or not, without waiting for its turn.
+
+        Raises:
+            AgentError: the job runs just now.
+            StoreError: the store cannot be read.
+        """
+        with self._changed:
+            planned = [each for each in self._schedule.entries if each.job is job]
+            entry = planned[0] if planned else Entry(job, Always(), cancelled=True)
+            if job.name in {run.job.name for run in self._queue.running}:
+                raise AgentError(f"job {job.name} runs just now, so it cannot run again")
+            run = self._queue.begin(entry)
+            entry.queued = True
+            return run
+
+    def has_ended(self, run: Run) -> bool:
+        """Return whether a run has ended and its result is on its way to the store."""
+        with self._changed:
+            return run not in self._queue.running
+
+    def settle(self) -> float:
+        """Do everything that is due; return the seconds until something else is."""
+        with self._changed:
+            if not self._stopping:
+                self._turn()
+            return self._seconds_to_due()
 
     # Due times
 
     def _add(self, entry: Entry) -> None:
         last = None
-        try:
-            last = self._runs.last_started(entry.job.name)
-        except StoreError as error:
-            log.error("when job %s ran last cannot be read: %s", entry.job.name, error)
         with self._changed:
-            moment = None if last is None else from_micros(last)
-            self._timetable.add(entry, moment)
+            try:
+                last = self._runs.last_started(entry.job.name)
+                self._silence.watch(entry.job, self._runs.job(entry.job.name).since)
+            except StoreError as error:
+                log.error("when job %s ran last cannot be read: %s", entry.job.name, error)
+            if self._timetable.add(entry, None if last is None else from_micros(last)):
+                self._skip(entry)
             self._changed.notify_all()
+
+    def _recall(self, job: str, now: datetime) -> list[datetime]:
+        """Return when a job ran, around a moment; see `Timetable`."""
+        try:
+            return [from_micros(x) for x in self._runs.started_around(job, to_micros(now))]
+        except StoreError as error:
+            log.error("when job %s ran cannot be read: %s", job, error)
+            return []
 
     def _loop(self) -> None:
         try:
@@ -287,93 +369,81 @@ class Scheduler:
 
     def _turn(self) -> None:
         """Do everything that is due."""
-        for entry in self._timetable.due():
+        for entry, late in self._timetable.due():
             if entry.until is not None and self._clock.now() > entry.until:
-                self._schedule.cancel(entry)
-            else:
+                self._cancel(entry)
+            elif runs_late(entry.job, late):
                 self._due(entry)
-        self._start_queued()
+            else:
+                self._skip(entry)
+        self._silence.tell_due()
+        self._queue.begin_due()
 
     def _due(self, entry: Entry) -> None:
         """Queue an entry, or record why it does not run."""
+        if entry.job.keep and entry.queued:
+            return  # that a service still runs is as it should be
         try:
             known = self._runs.job(entry.job.name)
-            if known.paused:
-                log.warning("job %s is paused: %s; agent resume %s lets it go on",
-                            entry.job.name, known.pause_reason, entry.job.name)  # fmt: skip
-            if known.paused or entry.queued:
-                entry.skip_row = self._runner.skip(entry.job.name, entry.skip_row)
-                return
         except StoreError as error:
             log.error("job %s does not run: %s", entry.job.name, error)
-            self.failures += 1
+            self._failures += 1
             return
-        entry.queued = True
-        suspect = known.crashes >= CRASH_LIMIT - 1
-        (self._suspects if suspect else self._queue).append(entry)
+        if known.paused:
+            log.warning("job %s is paused: %s; agent resume %s lets it go on",
+                        entry.job.name, known.pause_reason, entry.job.name)  # fmt: skip
+        if known.paused or entry.queued:
+            self._skip(entry)
+        else:
+            entry.wanted = False
+            self._queue.add(entry, known.crashes)
+
+    def _skip(self, entry: Entry) -> None:
+        entry.skip_row = self._runner.skip(entry.job.name, entry.skip_row)
+
+    def _cancel(self, entry: Entry) -> None:
+        self._schedule.cancel(entry)
+        self._silence.forget(entry.job)
 
     def _seconds_to_wait(self) -> float:
-        boot = self._clock.boot()
-        waits = [LOOK_SECONDS, self._timetable.seconds_to_wait()]
-        if self._queue:
-            ages = (boot - run.started for run in self._running)
-            waits += [FRESH_SECONDS - age for age in ages if age < FRESH_SECONDS]
-        if self._suspects or self._trial is not None:
-            waits.append(SUSPECT_SECONDS)
-        return min(waits)
+        return min(LOOK_SECONDS, self._seconds_to_due())
 
-    # Runs
+    def _seconds_to_due(self) -> float:
+        return min(
+            self._timetable.seconds_to_wait(), self._queue.seconds_to_wait(),
+            self._silence.seconds_to_wait(),
+        )  # fmt: skip
 
-    def _start_queued(self) -> None:
-        boot = self._clock.boot()
-        if self._trial is not None and boot - self._trial.started >= TRIAL_SECONDS:
-            self._end_trial()
-        if self._suspects and not self._running:
-            self._try_alone()
-        if self._trial is not None:
-            return
-        fresh = sum(boot - run.started < FRESH_SECONDS for run in self._running)
-        while self._queue and fresh < THREADS and not self._stopping:
-            fresh += self._begin(self._queue.popleft()) is not None
+    # What becomes of runs
 
-    def _begin(self, entry: Entry) -> Run | None:
-        """Start a run; None if the store failed."""
-        try:
-            run = self._runner.begin(entry.job)
-        except StoreError as error:
-            log.error("job %s does not run: %s", entry.job.name, error)
-            self.failures += 1
-            entry.queued = False
-            return None
-        entry.skip_row = None
-        self._running.add(run)
-        self._threads.run(partial(self._run, entry, run))
-        return run
-
-    def _try_alone(self) -> None:
-        """Run a job that ended the agent twice while no delivery can be to blame."""
-        self._alone(True)  # before asking, or a delivery could begin in between
-        if self._quiet():
-            entry = self._suspects.pop(0)
-            log.warning("job %s ended the agent before; it is tried alone", entry.job.name)
-            self._trial = self._begin(entry)
-        if self._trial is None:
-            self._alone(False)
-
-    def _end_trial(self) -> None:
-        self._trial = None
-        self._alone(False)
-
-    def _run(self, entry: Entry, run: Run) -> None:
-        value, failure = self._runner.make(run)
+    def _ended(self, entry: Entry, run: Run, value: Any, failure: Failure | None) -> None:
+        """Record a run that has ended, on its own thread."""
         with self._changed:
-            entry.queued = False
-            if not run.abandoned:
-                self._running.discard(run)
-                self._runner.end(run, failure)
-                self.failures += failure is not None
-            if run is self._trial:
-                self._end_trial()
+            if run.abandoned:
+                entry.queued = False
+            else:
+                self._failures += failure is not None
+                self._queue.leave(entry, run)
+                self._plan_after(entry, run, failure)
+                self._runner.end(run, failure)  # last: who sees its row finds all done
             if value is schedule.CancelJob or isinstance(value, schedule.CancelJob):
-                self._schedule.cancel(entry)
+                self._cancel(entry)
             self._changed.notify_all()
+
+    def _plan_after(self, entry: Entry, run: Run, failure: Failure | None) -> None:
+        """Let a job that fails again and again run less often, and restart a service."""
+        lasted = self._clock.boot() - run.started
+        if failure is None:
+            self._silence.succeeded(entry.job, from_micros(run.began))
+        if failure is None or (entry.job.keep and lasted >= SERVICE_SECONDS):
+            entry.failures = 0
+        entry.failures += entry.job.keep or failure is not None
+        if entry.wanted:
+            self._timetable.move(entry, 0, earlier=True)
+            return
+        asked = run.error.after if isinstance(run.error, Retry) else None
+        if asked is not None:
+            self._timetable.move(entry, asked, earlier=True)
+        elif entry.failures:
+            delay = BACKOFF.delay(entry.failures, self._chance)
+            self._timetable.move(entry, delay, earlier=entry.job.keep)

@@ -17,6 +17,8 @@ from typing import Any
 
 log = logging.getLogger("py_agent.threads")
 
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
 IDLE_SECONDS = 10  # a thread without work for so long ends
 
 
@@ -30,14 +32,23 @@ class Threads:
     def __init__(self, name: str) -> None:
         self._name = name
         self._condition = threading.Condition()
-        self._work: deque[Callable[[], None]] = deque()
+        self._work: deque[tuple[Callable[[], None], str]] = deque()
+        self._at_work: dict[int, str] = {}
+        self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._made = 0
+        self._ending = False
+        self.ended: Callable[[], None] = lambda: None  # told when some work is done
 
-    def run(self, work: Callable[[], None]) -> None:
-        """Run work on an idle thread or a new one; work must not raise."""
+    def run(self, work: Callable[[], None], what: str = "") -> None:
+        """Run work on an idle thread or a new one; work must not raise.
+
+        Args:
+            work: the work.
+            what: what it is, for people.
+        """
         with self._condition:
-            self._work.append(work)
+            self._work.append((work, what))
             if self._idle >= len(self._work):
                 self._condition.notify()
                 return
@@ -49,27 +60,61 @@ class Threads:
             # The machine gives no more threads; the next one that is free takes it.
             log.warning("no thread could be started; the work waits")
 
+    def at_work(self) -> tuple[dict[int, str], int]:
+        """Return what each thread works on, by its ident, and how much work waits."""
+        with self._condition:
+            return dict(self._at_work), len(self._work)
+
+    def end(self) -> None:
+        """Let the idle threads end now, and the others when their work is done."""
+        with self._condition:
+            self._ending = True
+            self._condition.notify_all()
+            free = [each for each in self._threads if each.ident not in self._at_work]
+        for thread in free:
+            thread.join()
+
     def _loop(self) -> None:
-        while True:
+        me = threading.current_thread()
+        with self._condition:
+            self._threads.add(me)
+        while self._do_next():
+            self.ended()
+        with self._condition:
+            self._threads.discard(me)
+
+    def _do_next(self) -> bool:
+        """Do what comes next; false if nothing came for long."""
+        me = threading.get_ident()
+        with self._condition:
+            if not self._work and not self._ending:
+                self._idle += 1
+                self._condition.wait(IDLE_SECONDS)
+                self._idle -= 1
+            if not self._work:
+                return False
+            work, self._at_work[me] = self._work.popleft()
+        try:
+            work()
+        except BaseException:
+            log.exception("a thread's work raised")
+        finally:
             with self._condition:
-                if not self._work:
-                    self._idle += 1
-                    self._condition.wait(IDLE_SECONDS)
-                    self._idle -= 1
-                if not self._work:
-                    return
-                work = self._work.popleft()
-            try:
-                work()
-            except BaseException:
-                log.exception("a thread's work raised")
+                del self._at_work[me]
+        return True
 
 
 class LoopThread:
-    """One thread with an event loop, started when the first coroutine comes."""
+    """One thread with an event loop, started when the first coroutine comes.
 
-    def __init__(self) -> None:
+    Args:
+        new_loop: makes the event loop.
+    """
+
+    def __init__(self, new_loop: NewLoop = asyncio.new_event_loop) -> None:
+        self._new_loop = new_loop
         self._lock = threading.Lock()
+        self._callers: set[int] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -86,7 +131,17 @@ class LoopThread:
         future = asyncio.run_coroutine_threadsafe(
             _bounded(coroutine, timeout), self._running()
         )
+        me = threading.get_ident()
+        self._callers.add(me)
+        # On the loop's thread, so that who has its result is no caller for a moment.
+        future.add_done_callback(lambda done: self._callers.discard(me))
         return future.result()
+
+    def callers(self) -> tuple[int | None, frozenset[int]]:
+        """Return the loop's thread and those that wait for a coroutine, by ident."""
+        with self._lock:
+            own = None if self._thread is None else self._thread.ident
+            return own, frozenset(self._callers)
 
     def stop(self) -> None:
         """Cancel what runs and end the loop, unless it is blocked; safe to repeat."""
@@ -100,7 +155,7 @@ class LoopThread:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = self._new_loop()
                 self._thread = threading.Thread(
                     target=_run_loop,
                     args=(self._loop,),

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cached_property
+from itertools import islice
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
 
 from .errors import RegistrationError
 from .retry import Seconds, seconds
@@ -84,6 +90,20 @@ class Daily:
             day += timedelta(7 if self.weekday is not None else 1)
         return due
 
+    def before(self, moment: datetime) -> datetime:
+        """Return the last due moment that is not after `moment`, as if due each day."""
+        day = moment.astimezone(self.zone).date() + timedelta(1)
+        if self.weekday is not None:
+            day -= timedelta((day.weekday() - self.weekday) % 7)
+        while (due := self._on(datetime.combine(day, self.at))) > moment:
+            day -= timedelta(7 if self.weekday is not None else 1)
+        return due
+
+    @property
+    def once(self) -> bool:
+        """Whether it counts once, should a clock that was set back pass it again."""
+        return True
+
     def _due_day(self, ran: datetime) -> date:
         """Return the day whose time a run belongs to: made up for after midnight, it is
         yesterday's. A run may begin a hair before its time, by the clocks' steps.
@@ -121,19 +141,31 @@ class PastTheHour:
 
     def after(self, moment: datetime, last: datetime | None = None) -> datetime:
         """Return the first due moment after `moment`, in UTC; see `Daily.after`."""
-        # Full hours and minutes are the same in every zone whose offset is whole hours;
-        # for the few others, the local hour counts.
-        local = moment.astimezone()
-        shift = (local.utcoffset() or timedelta()).total_seconds() % self.unit
-        past = (moment.timestamp() + shift - self.offset) % self.unit
-        step = self.unit - past
-        due = moment + timedelta(seconds=step)
+        due = moment + timedelta(seconds=self.unit - self._past(moment))
         period = timedelta(seconds=self.unit * self.count)
         if last is not None and last - moment < period:
             earliest = last + timedelta(seconds=self.unit * (self.count - 1))
             while due <= earliest:
                 due += timedelta(seconds=self.unit)
         return due.replace(microsecond=0)
+
+    def before(self, moment: datetime) -> datetime:
+        """Return the last due moment that is not after `moment`, as if each counted."""
+        due = moment - timedelta(seconds=self._past(moment))
+        return due.replace(microsecond=0)
+
+    @property
+    def once(self) -> bool:
+        """Whether it counts once; no: it goes on by the clock. See `Daily.once`."""
+        return False
+
+    def _past(self, moment: datetime) -> float:
+        """Return the seconds since it was due."""
+        # Full hours and minutes are the same in every zone whose offset is whole hours;
+        # for the few others, the local hour counts.
+        local = moment.astimezone()
+        shift = (local.utcoffset() or timedelta()).total_seconds() % self.unit
+        return (moment.timestamp() + shift - self.offset) % self.unit
 
     def __str__(self) -> str:
         unit = "hour" if self.unit == UNITS["hour"] else "minute"
@@ -142,7 +174,101 @@ class PastTheHour:
         return f"every {many} at {minutes:02}:{second:02}"
 
 
-Rule = Interval | Daily | PastTheHour
+@dataclass(frozen=True)
+class Cron:
+    """Due as a line of a crontab says.
+
+    Args:
+        line: five fields, or six with seconds first, as the library cronsim reads them.
+            Daylight saving is treated as by Debian's cron: a time in the gap comes right
+            after it, a time that repeats counts once, `*` and steps go on through both.
+        zone: the time zone, None for the machine's own.
+    """
+
+    line: str
+    zone: tzinfo | None = None
+
+    def after(self, moment: datetime, last: datetime | None = None) -> datetime:
+        """Return the first due moment after `moment`, in UTC; `last` changes nothing."""
+        # In an hour that comes twice, the library looks on from the first time.
+        return next(due for due in self._moments(moment) if due > moment)
+
+    def before(self, moment: datetime) -> datetime:
+        """Return the last due moment that is not after `moment`, in UTC."""
+        # The library leaves out the moment itself, and the first of an hour's two times.
+        later = moment + (timedelta(hours=3) if self.once else timedelta(seconds=1))
+        return next(due for due in self._moments(later, True) if due <= moment)
+
+    @cached_property
+    def once(self) -> bool:
+        """Whether it is due less than twice a day on average; see `Daily.once`.
+
+        A line that is due more often is like an interval, and goes on by the clock.
+        """
+        due = list(islice(CronSim(self.line, datetime(2001, 1, 1, tzinfo=UTC)), 5))
+        return due[-1] - due[0] > (len(due) - 1) * timedelta(hours=12)
+
+    def _moments(self, moment: datetime, reverse: bool = False) -> Iterator[datetime]:
+        local = moment.astimezone(self.zone or self._here)
+        for due in CronSim(self.line, local, reverse):
+            yield due.astimezone(UTC)
+
+    @cached_property
+    def _here(self) -> tzinfo:
+        """The machine's own zone by name: an offset alone knows no daylight saving."""
+        from tzlocal import get_localzone
+
+        return get_localzone()
+
+    def __str__(self) -> str:
+        zone = "" if self.zone is None else f" {self.zone}"
+        return f"cron {self.line}{zone}"
+
+
+@dataclass(frozen=True)
+class Always:
+    """Never due by a clock: a service runs from the start on, whenever it has ended."""
+
+    def __str__(self) -> str:
+        return "always"
+
+
+WallClock = Daily | PastTheHour | Cron
+Rule = Interval | WallClock | Always
+
+
+def zone_of(name: str | tzinfo | None) -> tzinfo | None:
+    """Return the time zone of a name, as `"Europe/Berlin"`; None stays None.
+
+    Raises:
+        RegistrationError: there is no such time zone.
+    """
+    if not isinstance(name, str):
+        return name
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise RegistrationError(
+            f"there is no time zone {name!r}; write for example 'Europe/Berlin'"
+        ) from error
+
+
+def parse_cron(line: str, zone: tzinfo | None = None) -> Cron:
+    """Return the rule for a line of a crontab, as `"*/5 * * * *"`.
+
+    Raises:
+        RegistrationError: it is none, or names a date that never comes.
+    """
+    rule = Cron(line, zone)
+    try:
+        rule.after(datetime.now(UTC))
+    except (CronSimError, AttributeError, TypeError) as error:
+        raise RegistrationError(
+            f"{line!r} is no crontab line ({error}); write for example '*/5 * * * *'"
+        ) from error
+    except StopIteration:
+        raise RegistrationError(f"{line!r} names a date that never comes") from None
+    return rule
 
 
 def parse_interval(every: str | Seconds) -> Interval:
@@ -151,6 +277,22 @@ def parse_interval(every: str | Seconds) -> Interval:
     Raises:
         UsageError: it is none, or not longer than zero.
     """
+    length = parse_length(every, "every")
+    if length <= 0:
+        raise RegistrationError(f"every={every!r} is no time at all; use more than zero")
+    return Interval(length)
+
+
+def parse_length(every: str | Seconds, what: str) -> float:
+    """Return the seconds of `"10 minutes"`, a number of seconds or a timedelta.
+
+    Args:
+        every: the length of time.
+        what: the name of the argument, for the error.
+
+    Raises:
+        UsageError: it is none.
+    """
     if isinstance(every, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", every.lower())
         unit = found[2] if found else ""
@@ -158,15 +300,11 @@ def parse_interval(every: str | Seconds) -> Interval:
         unit = short or unit.removesuffix("s")
         if not found or unit not in UNITS:
             raise RegistrationError(
-                f"{every!r} is no interval; write for example '30 seconds', "
-                f"'10 minutes', '1 hour' or '2 days'"
+                f"{every!r} is no {'interval' if what == 'every' else 'length of time'}; "
+                f"write for example '30 seconds', '10 minutes', '1 hour' or '2 days'"
             )
-        length = seconds(float(found[1] or 1) * UNITS[unit], "every")
-    else:
-        length = seconds(every, "every")
-    if length <= 0:
-        raise RegistrationError(f"every={every!r} is no time at all; use more than zero")
-    return Interval(length)
+        return seconds(float(found[1] or 1) * UNITS[unit], what)
+    return seconds(every, what)
 
 
 def parse_time(at: str, zone: tzinfo | None = None) -> Daily:
@@ -181,20 +319,6 @@ def parse_time(at: str, zone: tzinfo | None = None) -> Daily:
         except ValueError:
             pass
     raise RegistrationError(f"{at!r} is no time of day; write for example '02:30'")
-
-
-def parse_rule(every: str | Seconds | None, at: str | None) -> Rule:
-    """Return the rule for the one of two that is given.
-
-    Raises:
-        RegistrationError: neither is given, or both, or it means nothing.
-    """
-    if (every is None) == (at is None):
-        raise RegistrationError("a job needs every= or at=, and not both")
-    if at is not None:
-        return parse_time(at)
-    assert every is not None
-    return parse_interval(every)
 
 
 def rule_of(

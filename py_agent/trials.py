@@ -70,7 +70,7 @@ def try_suspects(
                 if trial.stuck:
                     deliverer.end_late(lane, trial, attempt)
 
-        threads.run(work)
+        threads.run(work, lane.listener.name)
         _await(ended, clock, lane.listener.timeout or TRIAL_SECONDS, stopping)
         with deliverer.lock:
             if not ended.is_set():

@@ -26,7 +26,7 @@ from .dialects import Statement, damaged_values, insert, texts_of
 from .reader import Reader
 from .subscriptions import NEVER
 from .tables import OWED, State, attempt_errors, deliveries, events, store
-from .writer import Writer
+from .writer import Work, Writer
 
 # Spelled as in the partial index, or SQLite does not see that the index applies.
 _IS_OWED = text("state IN ('available', 'retryable', 'running')")
@@ -86,6 +86,11 @@ _ANY_BLOCKED = Statement(
     select(deliveries.c.event_id).where(_OF_SUBSCRIPTION, _BLOCKS).limit(1)
 )
 _NEWEST = Statement(select(func.coalesce(func.max(events.c.id), 0)))
+_OWED = Statement(
+    select(func.count()).select_from(
+        select(deliveries.c.event_id).where(_IS_OWED).limit(bindparam("most")).subquery()
+    )
+)
 _VERSION = Statement(select(store.c.deliveries_version))
 _STATE = Statement(select(deliveries.c.state).where(*_OF_DELIVERY))
 _GAP = Statement(
@@ -179,6 +184,7 @@ class Attempt:
         crashes: 0 when the function ended, one way or the other.
         reason: why it was completed without a call, or discarded.
         failure: what went wrong, if anything.
+        also: written in the same transaction: what the listener remembers.
     """
 
     state: State
@@ -188,6 +194,7 @@ class Attempt:
     crashes: int = 0
     reason: str | None = None
     failure: Failure | None = None
+    also: Work[None] | None = None
 
 
 class Deliveries:
@@ -213,6 +220,11 @@ class Deliveries:
     def newest_event(self) -> int:
         """Return the number of the newest event, 0 if there is none."""
         row = self._reader.row(_NEWEST)
+        return int(row[0]) if row else 0
+
+    def owed(self, most: int) -> int:
+        """Count the owed deliveries of all listeners, up to a number."""
+        row = self._reader.row(_OWED, most=most)
         return int(row[0]) if row else 0
 
     def still_owed(self, owed: Owed) -> bool:
@@ -322,6 +334,8 @@ def record(
         reason=attempt.reason,
         finished=attempt.at if finished else None,
     )
+    if attempt.also is not None:
+        attempt.also(cursor)
     if attempt.failure is not None:
         _ADD_ERROR.run(
             cursor,

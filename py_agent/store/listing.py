@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .subscriptions import NEVER
 from .tables import (
     DROPPED,
     OWED,
+    Outcome,
     State,
     attempt_errors,
     deliveries,
@@ -129,6 +131,15 @@ class Listing:
             found["paused"] = bool(row.paused)
             found["pause_reason"] = row.pause_reason
         return sorted(rows.values(), key=lambda row: str(row["name"]))
+
+    def last_started(self) -> dict[str, datetime]:
+        """Return when the last run of each job began; a skip is no run."""
+        found = self._connection.execute(
+            select(runs.c.job, func.max(runs.c.started))
+            .where(runs.c.outcome != Outcome.SKIPPED)
+            .group_by(runs.c.job)
+        )
+        return {job: from_micros(started) for job, started in found}
 
     def listeners(self, now: int) -> list[Row]:
         """Return the subscriptions, with how many deliveries each is owed.

@@ -5,14 +5,18 @@ from __future__ import annotations
 import sqlite3
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import bindparam, func, literal_column, select, update
 
+from ..clock import from_micros
 from ..failures import Failure
 from .dialects import Statement, insert
 from .reader import Reader
 from .tables import Outcome, jobs, runs
-from .writer import Writer
+from .writer import Work, Writer
+
+AHEAD = 1_000  # runs later than now that are looked for: the clock has been set back
 
 _NEWEST = Statement(select(func.coalesce(func.max(runs.c.id), 0)))
 _OPEN = Statement(
@@ -29,15 +33,26 @@ _SKIP = Statement(
     .values(skips=runs.c.skips + literal_column("1"))
 )
 _JOB = Statement(
-    select(jobs.c.crashes, jobs.c.paused, jobs.c.pause_reason).where(
-        jobs.c.name == bindparam("key")
-    )
+    select(
+        jobs.c.crashes, jobs.c.paused, jobs.c.pause_reason, jobs.c.succeeded_until
+    ).where(jobs.c.name == bindparam("key"))
 )
 _LAST_STARTED = Statement(
     select(runs.c.started)
     .where(runs.c.job == bindparam("key"), runs.c.outcome != Outcome.SKIPPED)
     .order_by(runs.c.id.desc())
     .limit(1)
+)
+_STARTED = select(runs.c.started).where(
+    runs.c.job == bindparam("key"), runs.c.outcome != Outcome.SKIPPED
+)
+_STARTED_BY = Statement(
+    _STARTED.where(runs.c.started <= bindparam("now"))
+    .order_by(runs.c.started.desc())
+    .limit(1)
+)
+_STARTED_AFTER = Statement(
+    _STARTED.where(runs.c.started > bindparam("now")).order_by(runs.c.started).limit(AHEAD)
 )
 _ADD_JOB = Statement(insert(jobs).on_conflict_do_nothing(), "name", "crashes", "paused")
 _SET_CRASHES = Statement(update(jobs).where(jobs.c.name == bindparam("key")), "crashes")
@@ -54,11 +69,13 @@ class JobRow:
         crashes: times in a row that the process ended inside it.
         paused: whether it is held until a person resumes it.
         pause_reason: why.
+        since: when its last successful run began; None if none has succeeded.
     """
 
     crashes: int = 0
     paused: bool = False
     pause_reason: str | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +120,16 @@ class Runs:
         self._add(run, job, started, Outcome.RUNNING, 0)
         return run
 
-    def close(self, run: int, result: RunResult) -> None:
-        """End a run; its row rides along with the next commit."""
+    def close(
+        self, run: int, result: RunResult, also: Work[None] = lambda cursor: None
+    ) -> None:
+        """End a run; its row rides along with the next commit.
+
+        Args:
+            run: its number.
+            result: how it ended.
+            also: what is to be written in the same transaction.
+        """
         failure = result.failure
 
         def work(cursor: sqlite3.Cursor) -> None:
@@ -118,6 +143,7 @@ class Runs:
                 error=None if failure is None else str(failure),
                 traceback=None if failure is None else failure.traceback,
             )
+            also(cursor)
 
         self._writer.ride(work)
 
@@ -143,12 +169,28 @@ class Runs:
     def job(self, name: str) -> JobRow:
         """Return what the store remembers of a job."""
         row = self._reader.row(_JOB, key=name)
-        return JobRow() if row is None else JobRow(row[0], bool(row[1]), row[2])
+        if row is None:
+            return JobRow()
+        since = None if row[3] is None else from_micros(row[3])
+        return JobRow(row[0], bool(row[1]), row[2], since)
 
     def last_started(self, name: str) -> int | None:
         """Return when a job's last run began, in microseconds; None if it never ran."""
         row = self._reader.row(_LAST_STARTED, key=name)
         return None if row is None else row[0]
+
+    def started_around(self, name: str, now: int) -> list[int]:
+        """Return when a job ran last by a moment, and when after it, in microseconds.
+
+        Runs after the present are there when the wall clock has been set back since.
+
+        Args:
+            name: the job's name.
+            now: the moment, in microseconds.
+        """
+        before = self._reader.rows(_STARTED_BY, key=name, now=now)
+        after = self._reader.rows(_STARTED_AFTER, key=name, now=now)
+        return [started for (started,) in (*before, *after)]
 
     def set_crashes(self, name: str, crashes: int) -> None:
         """Remember how often in a row the process ended inside a job."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = 1  # the schema that this release makes and upgrades to
+SCHEMA = 2  # the schema that this release makes and upgrades to
 OLDEST = 1  # the oldest schema whose release may open a store of schema SCHEMA
 REVISION = f"{SCHEMA:04d}"  # the Alembic revision of SCHEMA
 
@@ -55,6 +55,8 @@ class Outcome(StrEnum):
 
 OWED = (State.AVAILABLE, State.RETRYABLE, State.RUNNING)
 DROPPED = "dropped by hand"  # the reason of a dead letter that a person has dealt with
+
+EMPTY = text("'{}'")  # a JSON object that nobody has written to
 
 metadata = MetaData()
 
@@ -101,6 +103,8 @@ subscriptions = Table(
     Column("parked", Boolean(create_constraint=False), nullable=False),
     Column("paused_until", BigInteger),
     Column("pause_reason", Text),
+    Column("state", Text, nullable=False, server_default=EMPTY),
+    Column("validators", Text, nullable=False, server_default=EMPTY),
     UniqueConstraint("name", name="one_subscription_per_name"),
     sqlite_autoincrement=True,  # a forgotten listener's delivery keys never come back
 )
@@ -155,12 +159,14 @@ jobs = Table(
     "jobs",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("state", Text, nullable=False, server_default=text("'{}'")),
+    Column("state", Text, nullable=False, server_default=EMPTY),
     Column("succeeded_until", BigInteger),
     Column("crashes", Integer, nullable=False, server_default=text("0")),
     Column("paused", Boolean(create_constraint=False), nullable=False,
            server_default=false()),
     Column("pause_reason", Text),
+    # What the pages of the last successful run called themselves, by URL.
+    Column("validators", Text, nullable=False, server_default=EMPTY),
 )  # fmt: skip
 
 runs = Table(

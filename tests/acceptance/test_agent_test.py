@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import Run
+from .conftest import Run, Start
 
 APP = """
 from py_agent import Agent, RetryPolicy, listen_for
@@ -158,3 +159,67 @@ def test_a_cache_that_cannot_be_made(
     assert done.returncode == 2
     assert "use -m for a store in memory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SERVICE = """
+def serve(handler):
+    handler.publish('served', 'begin')
+    while handler.wait(60):
+        pass
+    handler.publish('served', 'end')
+
+def deaf(handler):
+    import threading
+    threading.Event().wait()
+
+def short(handler):
+    handler.state['runs'] = handler.state.get('runs', 0) + 1
+    handler.publish('ran', str(handler.state['runs']))
+"""
+
+
+@pytest.fixture
+def services(folder: Path) -> Path:
+    """A module with services in the working directory."""
+    file = folder / "services.py"
+    file.write_text(SERVICE, encoding="utf-8")
+    return file
+
+
+def test_a_service_is_ended_after_its_time(services: Path, run: Run) -> None:
+    """Given a service, When tried for a moment, Then it ends by itself and succeeds."""
+    done = run("agent-test", "-m", "-j", "services.serve", "--for", "0.2s", "--json")
+    assert done.returncode == 0, done.stderr
+    told = result(done.stdout)
+    assert told["run"]["outcome"] == "completed"
+    assert [row["identifier"] for row in told["published"]] == ["begin", "end"]
+
+
+def test_a_service_that_does_not_end_has_failed(services: Path, run: Run) -> None:
+    """Given a function that ignores the stop, When its time is up, Then it has failed."""
+    done = run("agent-test", "-m", "-j", "services.deaf", "--for", "100 ms")
+    assert done.returncode == 2
+    assert "'100 ms' is no length of time" in done.stderr
+    done = run("agent-test", "-m", "-j", "services.deaf", "--for", "0.1s", "--json")
+    assert done.returncode == 1
+    assert "did not end before stop" in result(done.stdout)["run"]["error"]
+
+
+def test_a_job_remembers_from_one_try_to_the_next(services: Path, run: Run) -> None:
+    """Given a job with a state, When tried twice, Then the second try goes on from it."""
+    found = [
+        result(run("agent-test", "-j", "services.short", "--json").stdout)["published"]
+        for _ in range(2)
+    ]
+    assert [rows[0]["identifier"] for rows in found] == ["1", "2"]
+
+
+def test_ctrl_c_ends_a_service_and_tells_what_it_did(services: Path, start: Start) -> None:
+    """Given a service without a time, When Ctrl-C is pressed, Then its result is told."""
+    (services.parent / "services.py").write_text(
+        SERVICE.replace("while handler", "print('serving')\n    while handler"), "utf-8"
+    )
+    tried = start("agent-test", "-m", "-j", "services.serve")
+    tried.wait_for("serving")
+    assert tried.stop(signal.SIGINT) == 0
+    assert "Job services.serve: completed" in tried.lines

@@ -20,11 +20,15 @@ ON_THE_WHEEL = pytest.mark.skipif(
 
 
 def test_entry_points() -> None:
-    """Given the distribution, When its commands are listed, Then there are two."""
-    scripts = {each.name: each.value for each in distribution("py-agent").entry_points}
-    assert scripts == {
-        "agent": "py_agent.cli.agent:main",
-        "agent-test": "py_agent.cli.agent_test:main",
+    """Given the distribution, When asked, Then it has two commands and a pytest plugin."""
+    found = {
+        (each.group, each.name): each.value
+        for each in distribution("py-agent").entry_points
+    }
+    assert found == {
+        ("console_scripts", "agent"): "py_agent.cli.agent:main",
+        ("console_scripts", "agent-test"): "py_agent.cli.agent_test:main",
+        ("pytest11", "py_agent"): "py_agent.pytest_plugin",
     }
 
 

@@ -9,9 +9,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from responses import RequestsMock
+
+from py_agent.testing import AgentUnderTest
 
 from .conftest import ROOT, Run, Start
 
@@ -43,9 +47,9 @@ def test_every_block_is_known_to_a_test() -> None:
     """Given the README, When its blocks are counted, Then each kind is one that is run."""
     kinds = [kind for kind, _ in BLOCKS]
     assert sorted(set(kinds)) == ["python", "sh", "toml"]
-    assert kinds.count("python") == 3
-    assert kinds.count("toml") == 1
-    assert kinds.count("sh") == 6
+    assert kinds.count("python") == 6  # that with tests is run by tests/kit
+    assert kinds.count("toml") == 2
+    assert kinds.count("sh") == 7
 
 
 def test_ten_lines_are_the_first_example() -> None:
@@ -83,20 +87,60 @@ def test_the_agent_test_commands_do_what_is_said(folder: Path, run: Run) -> None
     assert not (folder / "agent.sqlite").exists()
 
 
-def test_a_listener_is_called_plainly(folder: Path, run: Run) -> None:
-    """Given the README's plain test, When it runs, Then the listener says its line."""
-    prepare(folder)
-    (folder / "test_it.py").write_text(blocks("python")[1], encoding="utf-8")
-    # The example starts its agent when it is imported by python itself, so without that.
-    source = (folder / "example.py").read_text(encoding="utf-8")
-    (folder / "example.py").write_text(source.replace("agent.go()", ""), encoding="utf-8")
-    done = run(sys.executable, "test_it.py")
-    assert (done.returncode, done.stdout) == (0, "running my listener\nhello world\n")
+def python_with(text: str) -> str:
+    """Return the Python block in which a text occurs."""
+    (found,) = [block for block in blocks("python") if text in block]
+    return found
+
+
+def test_the_jobs_are_planned_and_run(folder: Path, run: Run) -> None:
+    """Given the README's jobs, When planned and run once, Then they do what is said."""
+    (folder / "meter.py").write_text(python_with("def poll(handler)"), encoding="utf-8")
+    planned = run("agent", "plan", "24h", "meter.py")
+    assert (planned.returncode, planned.stderr) == (0, "")
+    assert "meter.poll" in planned.stdout and "always" in planned.stdout
+    assert run("agent", "go", "--once", "meter.py").returncode == 0
+    assert '"kWh": 17.5' in run("agent", "events", "--json").stdout.replace("\\", "")
+    tried = run("agent-test", "-m", "-j", "meter.watch", "--for", "0.1s")
+    assert "Job meter.watch: completed" in tried.stdout
+
+
+def test_what_is_fetched_is_published(agent: AgentUnderTest, http: RequestsMock) -> None:
+    """Given the README's job that fetches, When a page is unchanged, Then it is told so."""
+    names: dict[str, Any] = {}
+    exec(python_with("get_if_changed"), names)
+    url = "https://api.example.org/issues"
+    http.get(url, json=[{"id": 7}], headers={"ETag": '"1"'})
+    http.get(url, status=304)
+    runs = [agent.run_job(names["new_issues"], url=url, token="t") for _ in range(2)]
+    assert [run.published for run in runs] == [1, 0]
+    assert http.calls[1].request.headers["If-None-Match"] == '"1"'
+    assert agent.published("issue.seen", id=7)
+
+
+def test_the_settings_are_handed_over(folder: Path, run: Run) -> None:
+    """Given the README's settings and a file, When the job is tried, Then it gets them."""
+    (folder / "meter.py").write_text(python_with("MeterSettings("), encoding="utf-8")
+    (folder / "agent.toml").write_text(
+        '[meter]\nurl = "https://meter.example.org"\ntoken = "t"\n', encoding="utf-8"
+    )
+    done = run("agent-test", "-m", "-j", "meter.read_meter")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_ready_made_parts_are_planned(folder: Path, run: Run) -> None:
+    """Given the README's second agent.toml, When it is planned, Then all of it is known."""
+    (folder / "agent.toml").write_text(blocks("toml")[1], encoding="utf-8")
+    done = run("agent", "plan", "1h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "issues" in done.stdout and "ticks" in done.stdout
 
 
 def test_the_listener_example_runs(folder: Path, run: Run) -> None:
     """Given the README's listener with every option, When run, Then its asserts hold."""
-    (folder / "options.py").write_text(blocks("python")[2], encoding="utf-8")
+    (folder / "options.py").write_text(
+        python_with("RetryPolicy(attempts=10"), encoding="utf-8"
+    )
     done = run(sys.executable, "options.py")
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -129,7 +173,7 @@ def test_every_command_and_setting_is_mentioned() -> None:
     """Given all commands and settings, When the README is searched, Then each is there."""
     from py_agent.cli.agent import main
 
-    from py_agent.settings import EngineSettings
+    from py_agent.settings.config import EngineSettings
 
     for command in main.list_commands(click.Context(main)):
         assert f"agent {command}" in README

@@ -11,10 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from py_agent import Agent
+from py_agent.testing import FakeClock
 
 PATIENCE = 30  # seconds after which a wait has failed; never waited for in a good run
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -167,6 +169,33 @@ def await_runs(agent: Agent, store: StoreFile, count: int) -> None:
     """Wait until so many runs of jobs, skipped ones not counted, have ended."""
     sql = "SELECT count(*) FROM runs WHERE outcome IN ('completed', 'failed')"
     until(lambda: store.rows(sql) >= [(count,)], agent)
+
+
+def ran(store: StoreFile, job: str) -> int:
+    """Return how many runs of a job have ended."""
+    return len([each for each in store.outcomes(job) if each in ("completed", "failed")])
+
+
+def pass_time(
+    agent: Agent, clock: FakeClock, store: StoreFile, job: str, steps: int, **step: float
+) -> list[int]:
+    """Advance step by step; return how many runs of a job had ended after each.
+
+    A second job, due at each step, shows that the scheduler has looked.
+    """
+    found = []
+    beat = f"beat {step}"
+    if beat not in {each.name for each in agent.registry.jobs}:
+        agent.schedule.every(int(timedelta(**step).total_seconds())).seconds.do(
+            lambda: None, name=beat
+        )
+    before = ran(store, beat)
+    for number in range(1, steps + 1):
+        clock.advance(**step)
+        until(lambda wanted=before + number: ran(store, beat) >= wanted, agent)  # type: ignore[misc]
+        until(lambda: "running" not in store.outcomes(job), agent)
+        found.append(ran(store, job))
+    return found
 
 
 def run_script(

@@ -11,40 +11,24 @@ import pytest
 import schedule
 
 from py_agent import Agent
+from py_agent.engine import JOB_THREADS as THREADS
 from py_agent.errors import AgentError, RegistrationError
-from py_agent.scheduler import FRESH_SECONDS, THREADS
+from py_agent.run_queue import FRESH_SECONDS
 from py_agent.testing import FakeClock
 
-from .support import PATIENCE, Calls, Gate, MakeAgent, StoreFile, await_runs, until
+from .support import (
+    PATIENCE,
+    Calls,
+    Gate,
+    MakeAgent,
+    StoreFile,
+    await_runs,
+    pass_time,
+    ran,
+    until,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def ran(store: StoreFile, job: str) -> int:
-    """Return how many runs of a job have ended."""
-    return len([each for each in store.outcomes(job) if each in ("completed", "failed")])
-
-
-def pass_time(
-    agent: Agent, clock: FakeClock, store: StoreFile, job: str, steps: int, **step: float
-) -> list[int]:
-    """Advance step by step; return how many runs of a job had ended after each.
-
-    A second job, due at each step, shows that the scheduler has looked.
-    """
-    found = []
-    beat = f"beat {step}"
-    if beat not in {each.name for each in agent.registry.jobs}:
-        agent.schedule.every(int(timedelta(**step).total_seconds())).seconds.do(
-            lambda: None, name=beat
-        )
-    before = ran(store, beat)
-    for number in range(1, steps + 1):
-        clock.advance(**step)
-        until(lambda wanted=before + number: ran(store, beat) >= wanted, agent)  # type: ignore[misc]
-        until(lambda: "running" not in store.outcomes(job), agent)
-        found.append(ran(store, job))
-    return found
 
 
 # The fluent API

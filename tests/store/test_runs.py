@@ -82,3 +82,16 @@ def test_the_crash_count_of_a_job_is_kept(store: EventStore) -> None:
     store.writer.flush()
 
     assert store.runs.job("poll") == JobRow()
+
+
+def test_runs_around_a_moment_are_the_last_and_those_ahead(store: EventStore) -> None:
+    """Given runs of a clock that went back, When asked, Then the last and the later."""
+    for moment in (NOW + 50, NOW - 20, NOW - 10, NOW + 30):
+        store.runs.open("poll", moment)
+    store.runs.open("other", NOW)
+    store.runs.skip("poll", NOW, None)
+    store.writer.flush()
+
+    assert store.runs.started_around("poll", NOW) == [NOW - 10, NOW + 30, NOW + 50]
+    assert store.runs.started_around("poll", NOW - 10) == [NOW - 10, NOW + 30, NOW + 50]
+    assert store.runs.started_around("unknown", NOW) == []

@@ -14,6 +14,7 @@ from py_agent import (
     Published,
     Retry,
     RetryPolicy,
+    Settings,
     listen_for,
 )
 
@@ -49,3 +50,14 @@ agent.add_job(job, at="02:30", name="nightly", path="inbox")
 agent.add_listener(listener, ordered_by=("data.a", "identifier"), concurrency=2)
 agent.schedule.every(10).minutes.do(job, path="inbox", name="often").tag("polls")
 drained: bool = agent.drain(timeout=10)
+
+
+class ShopSettings(Settings, section="shop", env_prefix="DK_SHOP_"):
+    url: str
+    pages: int = 10
+
+
+def with_settings(handler: Handler, mine: ShopSettings) -> None:
+    url: str = mine.url
+    pages: int = handler.settings(ShopSettings).pages
+    print(url, pages)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import tzlocal
 
 TimeZone = Callable[[str], None]
 
@@ -23,8 +24,12 @@ def machine_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[TimeZone]:
 
     def use(zone: str) -> None:
         monkeypatch.setenv("TZ", zone)
+        set_again()
+
+    def set_again() -> None:
         time.tzset()
+        tzlocal.reload_localzone()
 
     yield use
     monkeypatch.undo()
-    time.tzset()
+    set_again()

@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from py_agent.arguments import MAX_NAME, bound, check_call, function_name, named, parameters
+from py_agent.arguments import (
+    MAX_NAME,
+    SECTION,
+    bound,
+    check_call,
+    function_name,
+    named,
+    parameters,
+    settings_of,
+    settings_wanted,
+)
 from py_agent.errors import RegistrationError
 
 OFFERED = frozenset({"handler", "event"})
@@ -193,3 +203,105 @@ def test_a_function_of_which_python_knows_nothing_is_taken_as_it_is() -> None:
     """What cannot be checked is not refused."""
     check_call("it", max, (1, 2), {}, OFFERED)
     assert bound(max, (1, 2), {}, {"handler": "H"})() == 2
+
+
+class Marked:
+    """What a settings class looks like from here."""
+
+
+setattr(Marked, SECTION, "marked")
+Space: Any = types.SimpleNamespace(Marked=Marked)
+
+
+def as_text(handler: Any, settings: Marked, limit: int = 1) -> Any:
+    return settings
+
+
+def dotted(settings: Space.Marked) -> Any:
+    return settings
+
+
+def optional(settings: Marked | None = None) -> Any:
+    return settings
+
+
+def unknown(settings: NoSuchName) -> Any:  # type: ignore[name-defined]  # noqa: F821
+    return settings
+
+
+def by_place(settings: Marked, /) -> Any:
+    return settings
+
+
+class Asks:
+    def method(self, mine: Marked) -> Any:
+        return mine
+
+    def __call__(self, mine: Marked) -> Any:
+        return mine
+
+
+def as_class(settings: Any) -> Any:
+    return settings
+
+
+as_class.__annotations__ = {"settings": Marked}
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (as_text, {"settings"}),
+        (as_class, {"settings"}),
+        (dotted, {"settings"}),
+        (Asks().method, {"mine"}),
+        (Asks(), {"mine"}),
+        (functools.wraps(as_text)(lambda *args, **kwargs: None), {"settings"}),
+        (functools.partial(as_text, limit=2), {"settings"}),
+        (functools.partial(as_text, settings=Marked()), set()),
+        (optional, set()),
+        (unknown, set()),
+        (by_place, set()),
+        (work, set()),
+        (max, set()),
+        (Marked, set()),
+    ],
+)
+def test_settings_are_asked_for_by_annotation(
+    function: Callable[..., Any], names: set[str]
+) -> None:
+    """Whatever the argument is called, and whether annotations are text or not."""
+    assert settings_of(function) == dict.fromkeys(names, Marked)
+
+
+def test_a_class_made_inside_a_function_can_be_asked_for() -> None:
+    """Where the function reaches it."""
+    Local = type("Local", (), {SECTION: None})
+
+    def job(settings: Local) -> Any:  # type: ignore[valid-type]
+        return settings, Local
+
+    assert settings_of(job) == {"settings": Local}
+
+
+def test_settings_that_the_user_gives_are_not_wanted() -> None:
+    """By name or by place, the user's own win."""
+    assert settings_wanted(as_text, (), {}) == {"settings": Marked}
+    assert settings_wanted(as_text, (), {"settings": 1}) == {}
+    assert settings_wanted(as_text, ("handler", 1), {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"), [((), {}), ((), {"settings": 1}), (("handler", 1), {})]
+)
+def test_a_call_with_settings_fits(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """The engine hands over what the user does not give."""
+    check_call("it", as_text, args, kwargs, OFFERED)
+    offered = {"handler": "H", **settings_wanted(as_text, args, kwargs)}
+    assert bound(as_text, args, kwargs, offered)() in (Marked, 1)
+
+
+def test_an_annotation_that_is_not_imported_is_told() -> None:
+    """An import for type checkers only is the usual reason."""
+    with pytest.raises(RegistrationError, match="NoSuchName is not imported there"):
+        check_call("it", unknown, (), {}, OFFERED)

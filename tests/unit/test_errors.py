@@ -34,6 +34,8 @@ def test_every_error_is_drawn_in_the_tree_of_the_docstring(error: type[Exception
         (errors.AgentError, 1),
         (errors.EventError, 1),
         (errors.EchoError, 1),
+        (errors.HttpError, 1),
+        (errors.HttpRefusedError, 1),
         (errors.StoppedError, 1),
         (errors.UsageError, 2),
         (errors.ConfigError, 2),

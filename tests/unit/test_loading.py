@@ -14,11 +14,11 @@ from py_agent.errors import ConfigError, LoadError
 from py_agent.loading import (
     add_path,
     agent_of_config,
-    convert_arguments,
     load_agent,
     load_function,
 )
 from py_agent.registry import FOR_JOBS
+from py_agent.settings.conversion import convert_arguments
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +164,102 @@ def test_a_path_is_put_first_once(tmp_path: Path) -> None:
     add_path(str(tmp_path / "lib"))
     assert sys.path[0] == str(tmp_path / "lib")
     assert sys.path.count(str(tmp_path / "lib")) == 1
+
+
+SETTINGS = (
+    "from py_agent import Settings\n"
+    "class Shop(Settings, section='shop', env_prefix='DK_SHOP_'):\n"
+    "    url: str\n"
+    "    pages: int = 1\n"
+    "def job(handler, mine: Shop): pass\n"
+)
+
+
+def config(folder: Path, text: str) -> None:
+    (folder / "agent.toml").write_text(
+        f"{text}\n[[jobs]]\nrun = 'mine.job'\nevery = 5\n", encoding="utf-8"
+    )
+
+
+def mistakes() -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        agent_of_config()
+    return caught.value.problems
+
+
+def test_a_section_of_a_class_that_a_job_brings_is_known(folder: Path) -> None:
+    """The code is imported before sections are looked at."""
+    write(folder, "mine", SETTINGS)
+    config(folder, "[shop]\nurl = 'u'")
+    assert [job.name for job in agent_of_config().registry.jobs] == ["mine.job"]
+
+
+def test_settings_are_checked_with_all_the_rest(folder: Path) -> None:
+    """Jobs, sections and values: every mistake at once."""
+    write(folder, "mine", SETTINGS)
+    text = "[shop]\npages = 'x'\n[shpo]\n[[jobs]]\nrun = 'mine.job'\nevry = 5\n"
+    config(folder, text)
+    told = "\n".join(mistakes())
+    for said in ("[[jobs]] 1: there is no key 'evry'", "[shop] pages: ", "[shop] url: ",
+                 "there is no section 'shpo'; did you mean shop?"):  # fmt: skip
+        assert said in told
+    assert len(told.splitlines()) == 4
+
+
+def test_a_section_of_nobody_is_a_mistake(folder: Path) -> None:
+    """It may be of a job that is not named any more; what is known is named."""
+    write(folder, "mine", "def job(): pass\n")
+    config(folder, "[zzz]\nx = 1")
+    [told] = mistakes()
+    assert told.startswith("agent.toml: there is no section 'zzz'; known are agent, jobs, ")
+
+
+def test_a_key_outside_all_sections_is_a_mistake(folder: Path) -> None:
+    """A section's first line is easily lost."""
+    write(folder, "mine", "def job(): pass\n")
+    config(folder, "grace = 5")
+    [told] = mistakes()
+    assert told.startswith("agent.toml: there is no key 'grace'; known are agent, jobs, ")
+
+
+def test_a_section_whose_code_does_not_import_is_not_blamed(folder: Path) -> None:
+    """The one mistake is told, and not what follows from it."""
+    write(folder, "mine", SETTINGS + "1 / 0\n")
+    config(folder, "[zzz]\nurl = 'u'")
+    [told] = mistakes()
+    assert "ZeroDivisionError" in told
+
+
+@pytest.mark.parametrize("table", ["run = 'nowhere.job'\nevry = 5", "evry = 5", "run = 5"])
+def test_a_section_is_not_blamed_when_some_code_is_not_known(
+    folder: Path, table: str
+) -> None:
+    """It may belong to the job whose table is wrong; one that looks misspelt is told."""
+    write(folder, "mine", SETTINGS)
+    config(folder, f"[zzz]\n[shpo]\n[[jobs]]\n{table}")
+    told = "\n".join(mistakes())
+    assert "'zzz'" not in told
+    assert "there is no section 'shpo'; did you mean shop?" in told
+
+
+def test_a_command_that_only_looks_needs_no_secrets(folder: Path) -> None:
+    """They may be known to the running agent only; a wrong name is told all the same."""
+    write(folder, "mine", SETTINGS)
+    config(folder, "")
+    assert len(agent_of_config(needed=False).registry.jobs) == 1
+    config(folder, "[shpo]")
+    with pytest.raises(ConfigError, match="did you mean shop"):
+        agent_of_config(needed=False)
+
+
+def test_settings_are_no_argument_in_the_file(folder: Path) -> None:
+    """The line says where they are written instead."""
+    write(folder, "mine", SETTINGS)
+    (folder / "agent.toml").write_text(
+        "[[jobs]]\nrun = 'mine.job'\nevery = 5\nwith = { mine = 1 }\n", encoding="utf-8"
+    )
+    [told] = mistakes()
+    assert told == (
+        "agent.toml: [[jobs]] 1 (mine.job): 'mine' is settings, handed over by the agent; "
+        "set them in [shop]"
+    )

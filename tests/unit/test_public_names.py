@@ -17,7 +17,12 @@ def test_the_public_names_are_sorted() -> None:
     assert len(set(py_agent.__all__)) == len(py_agent.__all__)
 
 
-@pytest.mark.parametrize("name", py_agent.__all__)
+# What waits for a library is left out of `*`.
+LATER = ["BearerAuth", "ClientCredentials", "HeaderAuth", "Settings", "shown_url"]
+NAMES = [*py_agent.__all__, *LATER]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_public_name_can_be_imported(name: str) -> None:
     """As `from py_agent import name` does."""
     found = getattr(py_agent, name)
@@ -25,7 +30,7 @@ def test_every_public_name_can_be_imported(name: str) -> None:
     assert getattr(importlib.import_module(found.__module__), name) is found
 
 
-@pytest.mark.parametrize("name", py_agent.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_public_name_is_documented(name: str) -> None:
     """`help(py_agent.name)` says something of its own."""
     assert vars(getattr(py_agent, name)).get("__doc__") or getattr(py_agent, name).__doc__
@@ -39,7 +44,7 @@ def test_the_two_spellings_are_the_same_names() -> None:
 
 def test_the_public_names_are_listed() -> None:
     """As completion shows them."""
-    assert dir(py_agent) == sorted([*py_agent.__all__, "__version__"])
+    assert dir(py_agent) == sorted([*NAMES, "__version__"])
 
 
 def test_the_version_is_the_distributions() -> None:

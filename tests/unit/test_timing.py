@@ -15,13 +15,17 @@ from py_agent.errors import RegistrationError, UsageError
 from py_agent.retry import LONGEST
 from py_agent.timing import (
     UNITS,
+    Always,
+    Cron,
     Daily,
     Interval,
     PastTheHour,
     in_words,
+    parse_cron,
     parse_interval,
-    parse_rule,
+    parse_length,
     parse_time,
+    zone_of,
 )
 
 from .conftest import TimeZone
@@ -247,19 +251,6 @@ def test_what_is_no_time_of_day_is_refused(at: Any) -> None:
         parse_time(at)
 
 
-def test_a_rule_is_made_of_one_of_two() -> None:
-    """Every so often, or at a time of day."""
-    assert parse_rule("10 minutes", None) == Interval(600)
-    assert parse_rule(None, "02:30") == Daily(time(2, 30))
-
-
-@pytest.mark.parametrize(("every", "at"), [(None, None), ("1 day", "02:30")])
-def test_a_rule_of_both_or_none_is_refused(every: Any, at: Any) -> None:
-    """Which of the two is meant cannot be guessed."""
-    with pytest.raises(RegistrationError, match="and not both"):
-        parse_rule(every, at)
-
-
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
@@ -272,6 +263,9 @@ def test_a_rule_of_both_or_none_is_refused(every: Any, at: Any) -> None:
         (Daily(time(9), 7, 0, BERLIN), "every monday at 09:00:00 Europe/Berlin"),
         (PastTheHour(900, 3_600), "every hour at 15:00"),
         (PastTheHour(30, 60, 5), "every 5 minutes at 00:30"),
+        (Cron("*/5 * * * *"), "cron */5 * * * *"),
+        (Cron("0 9 * * 1", BERLIN), "cron 0 9 * * 1 Europe/Berlin"),
+        (Always(), "always"),
     ],
 )
 def test_a_rule_reads_as_a_sentence(rule: Any, words: str) -> None:
@@ -321,3 +315,138 @@ def test_a_run_that_began_a_hair_early_is_todays() -> None:
     rule = Daily(time(2, 30), zone=UTC)
     early = datetime(2026, 1, 6, 2, 29, 59, 999_500, tzinfo=UTC)
     assert rule.after(early, early) == datetime(2026, 1, 7, 2, 30, tzinfo=UTC)
+
+
+# Lines of a crontab
+
+
+@pytest.mark.parametrize(
+    ("line", "due"),
+    [
+        ("*/5 * * * *", (2026, 1, 5, 12, 5)),
+        ("0 * * * *", (2026, 1, 5, 13)),
+        ("30 2 * * *", (2026, 1, 6, 2, 30)),
+        ("0 9 * * 1-5", (2026, 1, 6, 9)),
+        ("0 9 * * SUN", (2026, 1, 11, 9)),
+        ("15 0 1 * *", (2026, 2, 1, 0, 15)),
+        ("0 0 29 2 *", (2028, 2, 29)),
+        ("0 0 L * *", (2026, 1, 31)),
+        ("*/10 * * * * *", (2026, 1, 5, 12, 0, 10)),
+    ],
+)
+def test_a_crontab_line_is_due_as_it_says(line: str, due: tuple[int, ...]) -> None:
+    """Given noon on a Monday, When a line is asked, Then it is due ahead."""
+    assert parse_cron(line, BERLIN).after(local(2026, 1, 5, 12)) == local(*due)
+
+
+@given(MOMENTS, ZONES, st.sampled_from(["30 2 * * *", "*/20 * * * *", "0 0 * * 1"]))
+def test_a_crontab_line_is_due_ahead_and_was_due_before(
+    moment: datetime, zone: Any, line: str
+) -> None:
+    """Given any moment and zone, Then before <= moment < after, and nothing between."""
+    rule = Cron(line, zone)
+    before, after = rule.before(moment), rule.after(moment)
+    assert before <= moment < after
+    assert rule.after(before) == after
+
+
+def test_a_crontab_line_in_the_hour_that_comes_twice_is_due_ahead() -> None:
+    """Given the second half past two, When the line is asked, Then it is tomorrow's."""
+    moment = datetime(2026, 10, 25, 1, 15, tzinfo=UTC)  # the second 02:15 in Berlin
+    rule = Cron("30 2 * * *", BERLIN)
+    assert rule.after(moment) == local(2026, 10, 26, 2, 30)
+    assert rule.before(moment) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+
+
+def test_a_crontab_time_in_the_gap_comes_right_after_it() -> None:
+    """Given half past two on the Sunday that lacks it, Then three o'clock."""
+    assert Cron("30 2 * * *", BERLIN).after(local(2026, 3, 29, 0)) == local(2026, 3, 29, 3)
+
+
+@pytest.mark.parametrize("start", [(2026, 3, 28), (2026, 10, 24)], ids=["gap", "repeat"])
+def test_a_crontab_step_goes_on_through_daylight_saving(start: tuple[int, ...]) -> None:
+    """Given */10, When the clock is changed for summer or winter, Then ten minutes stay."""
+    rule, due = Cron("*/10 * * * *", BERLIN), local(*start, 12)
+    for _ in range(144):
+        due, before = rule.after(due), due
+        assert due - before == timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("line", "once"),
+    [
+        ("30 2 * * *", True), ("0 9 * * 1", True), ("0 0 1 * *", True),
+        ("0 0 29 2 *", True), ("0 9,10 1 * *", True), ("0 9,21 * * *", False),
+        ("0 9,10 * * *", False), ("0 * * * *", False), ("*/5 * * * *", False),
+        ("0 9-17 * * 1-5", False), ("* * * * * *", False),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_due_rarely_counts_once(line: str, once: bool) -> None:
+    """Given less than two a day, Then a clock set back does not repeat it."""
+    assert Cron(line, BERLIN).once is once
+
+
+def test_a_crontab_line_without_a_zone_follows_the_machines(machine_zone: TimeZone) -> None:
+    """Given a machine in Berlin, When summer begins, Then it is due an hour earlier."""
+    machine_zone("Europe/Berlin")
+    rule = Cron("0 9 * * *")
+    assert rule.after(local(2026, 3, 28, 0)) == datetime(2026, 3, 28, 8, tzinfo=UTC)
+    assert rule.after(local(2026, 3, 30, 0)) == datetime(2026, 3, 30, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("line", ["", "* * * *", "60 * * * *", "a b c d e", None, 5])
+def test_what_is_no_crontab_line_is_refused(line: Any) -> None:
+    """Given nonsense, When it is parsed, Then an example says what may be written."""
+    with pytest.raises(RegistrationError, match="write for example"):
+        parse_cron(line)
+
+
+def test_a_crontab_date_that_never_comes_is_refused() -> None:
+    """Given the 31st of a short month, When it is parsed, Then it is refused."""
+    with pytest.raises(RegistrationError, match="no crontab line"):
+        parse_cron("0 0 31 2,4 *")
+    with pytest.raises(RegistrationError, match="never comes"):
+        parse_cron("0 0 */30 * 1#2", BERLIN)  # the second Monday is no 1st and no 31st
+
+
+# The time before
+
+
+@given(MOMENTS, TIMES, ZONES, st.none() | st.integers(0, 6))
+def test_a_daily_job_was_due_before_and_not_since(
+    moment: datetime, at: time, zone: Any, weekday: int | None
+) -> None:
+    """Given any moment, Then before <= moment < the next one after before."""
+    rule = Daily(at, 1 if weekday is None else 7, weekday, zone)
+    before = rule.before(moment)
+    assert before <= moment < rule.after(before)
+    assert rule.after(before) == rule.after(moment)
+
+
+@given(MOMENTS, st.integers(0, 3_599))
+def test_an_hourly_job_was_due_before(moment: datetime, offset: int) -> None:
+    """Given any moment, Then before is within the hour, at the minute."""
+    rule = PastTheHour(offset, 3_600)
+    before = rule.before(moment)
+    assert before <= moment < before + timedelta(hours=1)
+    assert rule.after(before) == rule.after(moment)
+
+
+# Zones and lengths
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "Europe", "\0"])
+def test_what_is_no_zone_is_refused(name: str) -> None:
+    """Given a name that zoneinfo does not know, When asked, Then one clear line."""
+    with pytest.raises(RegistrationError, match="there is no time zone"):
+        zone_of(name)
+
+
+def test_a_zone_may_be_given_as_itself() -> None:
+    """Given a tzinfo or nothing, When asked, Then it stays."""
+    assert (zone_of(UTC), zone_of(None), zone_of("UTC")) == (UTC, None, ZoneInfo("UTC"))
+
+
+def test_a_length_of_time_may_be_nothing() -> None:
+    """Given zero, When it is no interval, Then it is allowed."""
+    assert (parse_length("0 seconds", "grace"), parse_length(0, "grace")) == (0, 0)

@@ -1,16 +1,15 @@
-"""Settings from the environment and agent.toml, checked all at once.
+"""The engine's settings, jobs and listeners: agent.toml and the environment.
 
 A value in the file wins over the environment. A mistake is one sentence that names its
-place; an unknown key names the nearest known one.
+place; an unknown key names the nearest known one. Sections of the user's own are read
+by `settings`.
 """
 
 from __future__ import annotations
 
-import difflib
-import logging
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .errors import ConfigError
-
-log = logging.getLogger("py_agent.settings")
+from ..errors import ConfigError
+from .mistakes import Location, alternatives, given, nearest, no_key, reasons
 
 LOCAL = Path("agent.toml")
 SHARED = Path("/etc/observability/agent.toml")  # shared with an existing framework
@@ -39,6 +37,8 @@ class EngineSettings(BaseSettings):
     db: str | None = Field(None, min_length=1, validation_alias=STORE_VARIABLE)
     durability: Literal["full", "fast"] | None = None
     grace: float | None = Field(None, ge=0)
+    max_owed: int | None = Field(None, ge=1)
+    job_threads: int | None = Field(None, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] | None = None
 
 
@@ -51,6 +51,14 @@ class JobEntry(BaseModel):
     name: str | None = None
     every: str | Number | None = None
     at: str | None = None
+    cron: str | None = None
+    tz: str | None = None
+    at_start: Annotated[bool, Strict()] | None = None
+    misfire: str | None = None
+    grace: str | Number | None = None
+    expect_every: str | Number | None = None
+    keep: Annotated[bool, Strict()] = False
+    first: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
@@ -88,6 +96,9 @@ class _File(BaseModel):
     listeners: list[ListenerEntry] = Field(default_factory=list)
 
 
+ENGINE_SECTIONS = frozenset(_File.model_fields)
+
+
 @dataclass(frozen=True)
 class Config:
     """What was read.
@@ -97,12 +108,15 @@ class Config:
         engine: the engine's own settings.
         jobs: the file's jobs, by their position from 1.
         listeners: the file's listeners, likewise.
+        left_out: what the tables that have mistakes want to run; "" where it is not
+            readable.
     """
 
     path: Path | None
     engine: EngineSettings
     jobs: Mapping[int, JobEntry] = field(default_factory=dict)
     listeners: Mapping[int, ListenerEntry] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 def find_config(path: str | os.PathLike[str] | None = None) -> Path | None:
@@ -118,12 +132,19 @@ def find_config(path: str | os.PathLike[str] | None = None) -> Path | None:
     return next((each for each in (LOCAL, SHARED) if each.is_file()), None)
 
 
+def is_shared(path: Path | None) -> bool:
+    """Return whether a file is the one that is shared with an existing framework."""
+    return path == SHARED
+
+
 def read_config(
     path: str | os.PathLike[str] | None = None,
     whole: bool = True,
     problems: list[str] | None = None,
 ) -> Config:
-    """Read agent.toml and the environment.
+    """Read what agent.toml and the environment say about the engine and what it runs.
+
+    Sections of others are left to `settings.Sections`.
 
     Args:
         path: the file; the first of `./agent.toml` and the shared one if not given.
@@ -135,57 +156,47 @@ def read_config(
         ConfigError: every mistake, one sentence each.
     """
     found = find_config(path)
-    content = {} if found is None else _parse(found)
+    content = {} if found is None else load(found)
     if not whole:
         content = {"agent": content.get("agent", {})}
-    elif found == SHARED:
-        content = _without_foreign(content)
     mistakes: list[str] = [] if problems is None else problems
     engine = _engine(found, content.get("agent", {}), mistakes)
-    jobs, listeners = _tables(found, content, mistakes)
+    jobs, listeners, left_out = _tables(found, content, mistakes)
     if mistakes and problems is None:
         raise ConfigError(mistakes)
-    return Config(found, engine, jobs, listeners)
-
-
-def _without_foreign(content: dict[str, Any]) -> dict[str, Any]:
-    foreign = sorted(content.keys() - _File.model_fields.keys())
-    if foreign:
-        names = ", ".join(foreign)
-        log.info("%s: sections of others are left alone: %s", SHARED, names)
-    return {key: value for key, value in content.items() if key not in foreign}
+    return Config(found, engine, jobs, listeners, left_out)
 
 
 def _tables(
     path: Path | None, content: dict[str, Any], problems: list[str]
-) -> tuple[dict[int, JobEntry], dict[int, ListenerEntry]]:
-    """Return the tables that have no mistake, by position."""
+) -> tuple[dict[int, JobEntry], dict[int, ListenerEntry], tuple[str, ...]]:
+    """Return the tables that have no mistake, by position, and what the others run."""
     try:
-        file = _File(**content)
+        file = _File(**{key: content[key] for key in ENGINE_SECTIONS & content.keys()})
     except ValidationError as error:
         problems += _sentences(path, error, _File, content)
         wrong = {tuple(each["loc"][:2]) for each in error.errors()}
     else:
-        return dict(enumerate(file.jobs, 1)), dict(enumerate(file.listeners, 1))
+        return dict(enumerate(file.jobs, 1)), dict(enumerate(file.listeners, 1)), ()
     good: dict[str, dict[int, Any]] = {"jobs": {}, "listeners": {}}
+    left_out: list[str] = []
     for key, model in _TABLES.items():
         tables = content.get(key, [])
-        for number, table in enumerate(tables if isinstance(tables, list) else []):
+        for number, table in enumerate(tables if isinstance(tables, list) else [None]):
             if (key, number) not in wrong and (key,) not in wrong:
                 good[key][number + 1] = model(**table)
-    return good["jobs"], good["listeners"]
+            else:
+                run = table.get("run") if isinstance(table, dict) else None
+                left_out.append(run if isinstance(run, str) else "")
+    return good["jobs"], good["listeners"], tuple(left_out)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" for the known word nearest to a wrong one, or ""."""
-    names = sorted(known)
-    found = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    if found:
-        return f"; did you mean {found[0]}?"
-    return f"; known are {', '.join(names)}" if names else ""
+def load(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
 
-
-def _parse(path: Path) -> dict[str, Any]:
+    Raises:
+        ConfigError: it is no TOML, or cannot be read.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -196,10 +207,12 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _engine(path: Path | None, section: Any, problems: list[str]) -> EngineSettings:
     values = dict(section) if isinstance(section, Mapping) else {}
-    if STORE_VARIABLE in values:
-        del values[STORE_VARIABLE]
-        problems.append(f"{path}: [agent]: there is no key {STORE_VARIABLE!r}; it is db")
-    given = set(values)
+    known = _known_keys(EngineSettings, ())
+    for key in values.keys() - set(known):
+        del values[key]
+        hint = "; it is db" if key == STORE_VARIABLE else nearest(key, known)
+        problems.append(f"{path}: [agent]: there is no key {key!r}{hint}")
+    written = set(values)
     db = values.pop("db", None)
     if db is not None:
         if path and isinstance(db, str) and db not in ("", ":memory:"):
@@ -208,70 +221,42 @@ def _engine(path: Path | None, section: Any, problems: list[str]) -> EngineSetti
     try:
         return EngineSettings(**values)
     except ValidationError as error:
-        for each in error.errors(include_url=False, include_input=False):
-            key = "db" if each["loc"][0] == STORE_VARIABLE else str(each["loc"][0])
+        for location, _, reason in reasons(error):
+            key = "db" if location[0] == STORE_VARIABLE else str(location[0])
             variable = STORE_VARIABLE if key == "db" else f"PY_AGENT_{key.upper()}"
-            where = f"{path}: [agent]" if key in given else f"the environment: {variable}"
-            if each["type"] == "extra_forbidden":
-                known = _known_keys(EngineSettings, ())
-                problems.append(f"{where}: {_no_key(key, known)}")
-            else:
-                place = f"{where} {key}" if key in given else where
-                problems.append(f"{place}: {_lower(each['msg'])}")
+            written_here = f"{path}: [agent] {key}"
+            place = written_here if key in written else f"the environment: {variable}"
+            problems.append(f"{place}: {reason}")
         return EngineSettings.model_construct()
 
 
-def _hint(kind: str, location: tuple[Any, ...], message: str) -> str:
+def _hint(kind: str, location: Location, reason: str) -> str:
     """Return what to write instead, where the mistake is a common one."""
     if kind == "list_type" and len(location) == 1:
         return f"write [[{location[0]}]], in double brackets, for each one"
     if kind == "list_type" and "match" in location:
         return 'write [operator, value], as in ["==", "file.created"]'
-    return _lower(message)
+    return reason
 
 
 def _sentences(
     path: Path | None, error: ValidationError, model: type[BaseModel], content: Any
 ) -> list[str]:
-    """Return one sentence for each mistake, without the value, which may be secret."""
     lines: list[str] = []
-    wrong: dict[str, list[str]] = {}  # by place: what each type would have wanted
-    for each in error.errors(include_url=False, include_input=False):
-        location = tuple(each["loc"])
-        if each["type"] == "extra_forbidden":
-            what = _no_key(str(location[-1]), _known_keys(model, location))
+    wrong: list[tuple[str, str]] = []
+    for location, kind, reason in reasons(error):
+        if kind == "extra_forbidden":
+            what = no_key(str(location[-1]), _known_keys(model, location))
             place = _place(location[:-1])
             lines.append(f"{path}: {place}{': ' if place else ''}{what}")
         else:
-            if each["type"] != "missing":
-                location = _given(content, location)
-            wrong.setdefault(_place(location), []).append(
-                _hint(each["type"], location, each["msg"])
-            )
-    return lines + [f"{path}: {place}: {' or '.join(w)}" for place, w in wrong.items()]
+            if kind != "missing":
+                location = given(content, location)
+            wrong.append((f"{path}: {_place(location)}", _hint(kind, location, reason)))
+    return lines + alternatives(wrong)
 
 
-def _no_key(key: str, known: Iterable[str]) -> str:
-    return f"there is no key {key!r}{nearest(key, known)}"
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
-
-
-def _given(content: Any, location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the part of a location that is in the file, without names of types."""
-    for depth, step in enumerate(location):
-        if isinstance(content, dict) and step in content:
-            content = content[step]
-        elif isinstance(content, list) and isinstance(step, int) and step < len(content):
-            content = content[step]
-        else:
-            return location[:depth]
-    return location
-
-
-def _place(location: tuple[Any, ...]) -> str:
+def _place(location: Location) -> str:
     """Return a place in the file, counting tables from 1, as in `[[jobs]] 2: every`."""
     if not location:
         return ""
@@ -286,7 +271,7 @@ def _place(location: tuple[Any, ...]) -> str:
 _TABLES: dict[str, type[BaseModel]] = {"jobs": JobEntry, "listeners": ListenerEntry}
 
 
-def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
     if len(location) > 1 and location[0] in _TABLES:
         model = RetryEntry if "retry" in location[:-1] else _TABLES[location[0]]
     fields = model.model_fields

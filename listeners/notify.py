@@ -1,0 +1,261 @@
+"""A listener that tells people: by mail, chat or phone, through apprise.
+
+It needs the extra: `pip install "py-agent[notify]"`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import reduce
+from string import Template
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+from py_agent import Event, Handler, Pause
+
+try:
+    import apprise
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        'listeners.notify needs the library apprise: pip install "py-agent[notify]"'
+    ) from error
+
+Secret = SecretStr | str
+
+AT_ONCE = 4  # threads of one listener, those that hang among them
+HOUR = 3600.0  # seconds until a paused listener looks whether it was mended
+WHILE_HANGING = 600.0  # seconds until it looks whether a thread has ended
+WORDS = ("event_type", "identifier", "created", "source", "data")
+
+_slots: defaultdict[str | None, threading.Semaphore] = defaultdict(
+    lambda: threading.Semaphore(AT_ONCE)
+)
+_making_slots = threading.Lock()
+
+
+def notify(
+    handler: Handler,
+    event: Event,
+    urls: Secret | Sequence[Secret],
+    title: str = "$event_type",
+    body: str = "$identifier",
+    kind: Literal["info", "success", "warning", "failure"] = "info",
+    within: float = 30,
+) -> None:
+    """Send a notification about an event to each of some places.
+
+    In title and body stand the words `$event_type`, `$identifier`, `$created`, `$source`
+    and `$data`, and paths into the data: `$data.price`, `$data.items.0.name`. Braces part
+    a word from what follows, as in `${identifier}s`; `$$` is a dollar sign. What is not in
+    an event's data is left as it stands there, so that it is seen.
+
+    Where a place refuses or cannot be reached, the whole attempt has failed, and is tried
+    again as the listener's `retry` says; the other places get it again, too. Where that
+    disturbs, make a listener, with a name of its own, for each place.
+
+    Neither the URLs nor what apprise logs are ever shown, as both hold credentials. To see
+    what is wrong with a URL, ask the library itself: `apprise -vv -b test "the URL"`.
+
+    Args:
+        handler: belongs to the listener.
+        event: what to tell about.
+        urls: where to, as https://appriseit.com/services/ has it: one or several.
+        title: the title, with words to be filled in.
+        body: the text, with words to be filled in.
+        kind: how good or bad the news is; some places show it as a colour or symbol.
+        within: seconds for all places; what does not end in time has failed.
+
+    Raises:
+        NotSentError: a place refused, could not be reached, or did not answer in time.
+        Pause: every notification would fail, as a URL or word is wrong; the listener
+            looks again after an hour, `agent resume` does not wait for that.
+    """
+    texts = " ".join(filled(title, event).split()), filled(body, event)
+    places = [_plain(each) for each in ([urls] if isinstance(urls, Secret) else urls)]
+    left = handler.time_left
+    limit = within if left is None else min(within, max(0.0, left))
+    failed = _bounded(handler.source, limit, lambda: list(_failures(places, *texts, kind)))
+    if failed:
+        raise NotSentError("; ".join(failed))
+
+
+class NotSentError(Exception):
+    """A notification did not reach all its places; it is tried again."""
+
+
+class _Text(Template):
+    """A text with words and paths: names with dots between them."""
+
+    idpattern = r"(?a:[a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*)"
+
+
+def filled(text: str, event: Event) -> str:
+    """Return a text with its words replaced by what the event says.
+
+    Args:
+        text: the text; see `notify`.
+        event: the event.
+
+    Raises:
+        Pause: it names what no event has.
+    """
+    template = _Text(text)
+    said: dict[str, str] = {}
+    for path in template.get_identifiers():
+        word, *steps = path.split(".")
+        if word not in WORDS or (steps and word != "data"):
+            raise Pause(
+                f"a notification's text has ${path}, which no event has; there are "
+                f"{', '.join(WORDS)} and data.path.to.value, and $$ is a dollar sign",
+                after=HOUR,
+            )
+        with suppress(KeyError):
+            said[path] = _shown(reduce(_inside, steps, getattr(event, word)))
+    return template.safe_substitute(said)
+
+
+def _inside(value: Any, step: str) -> Any:
+    if isinstance(value, dict):
+        return value[step]
+    if isinstance(value, list) and step.isdigit() and int(step) < len(value):
+        return value[int(step)]
+    raise KeyError(step)
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _bounded(
+    listener: str | None, within: float, send: Callable[[], list[str]]
+) -> list[str]:
+    """Return what a call on a thread of its own returns, unless it takes too long.
+
+    Each step of apprise has limits of its own, but all of them together have none. A
+    thread cannot be ended: one that hangs is left behind, and only so many may be.
+
+    Raises:
+        NotSentError: it took too long.
+        Pause: too many that hang are left behind already.
+    """
+    slots = _slots_of(listener)
+    if not slots.acquire(blocking=False):
+        raise Pause(
+            f"{AT_ONCE} earlier notifications have not ended yet; no more are begun "
+            f"until one has, or the agent is started anew",
+            after=WHILE_HANGING,
+        )
+    results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        result = _quietly(send)
+        slots.release()
+        results.put(result)
+
+    try:
+        # Daemonic: the process must be able to end while it hangs.
+        threading.Thread(target=run, name=f"notify-{listener}", daemon=True).start()
+    except RuntimeError:
+        slots.release()
+        raise
+    try:
+        result = results.get(timeout=within)
+    except queue.Empty:
+        raise NotSentError(f"it did not end within {within:g} s") from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _slots_of(listener: str | None) -> threading.Semaphore:
+    with _making_slots:
+        return _slots[listener]
+
+
+def _failures(places: list[str], title: str, body: str, kind: str) -> Iterator[str]:
+    """Send to all places; yield what to say of each that did not take it.
+
+    Raises:
+        Pause: before anything is sent, if one of the URLs is none.
+    """
+    # One after the other, on this thread: apprise's own threads would keep the process
+    # from ending while one of them hangs.
+    asset = apprise.AppriseAsset(async_mode=False, service_timeout=0)
+    for number, service in enumerate(_services(places, asset), 1):
+        sender = apprise.Apprise(asset=asset)
+        sender.add(service)
+        _statuses.get().clear()
+        # As text, so that what an event says is no markup where it arrives.
+        if not sender.notify(body, title, notify_type=kind, body_format="text"):
+            status = f", status {_statuses.get()[-1]}" if _statuses.get() else ""
+            name = service.service_name
+            yield f"{name} (number {number} of {len(places)}) did not take it{status}"
+
+
+def _services(places: list[str], asset: apprise.AppriseAsset) -> list[apprise.NotifyBase]:
+    """Return what apprise sends with, for each of the URLs.
+
+    Raises:
+        Pause: one of them is none, or there are none.
+    """
+    found = [apprise.Apprise.instantiate(each, asset=asset) for each in places]
+    wrong = [str(number) for number, each in enumerate(found, 1) if each is None]
+    if wrong or not places:
+        which = f"number {', '.join(wrong)} of {len(places)}" if wrong else "there"
+        raise Pause(
+            f"the urls of a notification are wrong: {which} is none that apprise knows; "
+            f"see https://appriseit.com/services/",
+            after=HOUR,
+        )
+    return [each for each in found if each is not None]
+
+
+# What apprise says in its log while it sends for us
+
+_statuses: ContextVar[list[str]] = ContextVar("statuses")
+_STATUS = re.compile(r"\berror=(\d{3})\b")
+
+
+def _only_status(record: logging.LogRecord) -> bool:
+    """Keep our notifications out of the log, which would show credentials.
+
+    Of what they say only an HTTP status is noted.
+    """
+    statuses = _statuses.get(None)
+    if statuses is None:
+        return True
+    statuses += _STATUS.findall(record.getMessage())
+    return False
+
+
+for _name in ("apprise", "urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_only_status)
+
+
+def _quietly(send: Callable[[], list[str]]) -> list[str] | Exception:
+    """Return a call's result or error; what it logs goes nowhere."""
+    _statuses.set([])
+    try:
+        return send()
+    except Pause as error:
+        return error
+    except BaseException as error:
+        # Neither its text nor its causes: they may quote a URL.
+        return NotSentError(f"apprise raised {type(error).__name__}")
+
+
+def _plain(secret: Secret) -> str:
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else secret

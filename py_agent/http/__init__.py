@@ -1,0 +1,6 @@
+"""The polite poller: `handler.http`, and what proves to a server who asks."""
+
+from .auth import BearerAuth, ClientCredentials, HeaderAuth
+from .session import Http
+
+__all__ = ["BearerAuth", "ClientCredentials", "HeaderAuth", "Http"]

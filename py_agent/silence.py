@@ -1,0 +1,138 @@
+"""Tells when a job has not succeeded for too long, and when it does again.
+
+Both are events, so that a listener can do something about it. Their identifier names the
+success that was the last one, so each silence is told once, whatever is restarted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .clock import Clock
+from .errors import NotFoundError, StoreError
+from .registry import Job
+from .store.event_store import EventStore
+
+log = logging.getLogger("py_agent.scheduler")
+
+SILENT, RECOVERED = "job.silent", "job.recovered"
+
+FIRST_SECONDS = 60.0  # what a job has to make up for a silence from before the start
+AGAIN_SECONDS = 60.0  # after a storage fault, before it is told again
+
+
+@dataclass(eq=False)
+class _Watched:
+    job: Job
+    expected: float  # seconds
+    since: datetime | None  # the last success
+    deadline: float  # boot time at which it is silent
+    silent: bool = False
+
+
+class Silence:
+    """Watches the jobs with `expect_every`; whoever uses it guards it.
+
+    Args:
+        store: where the events are published.
+        clock: tells the time.
+        aside: runs what waits for the disk, on another thread.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        clock: Clock,
+        aside: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._aside = aside
+        self._watched: dict[str, _Watched] = {}
+
+    def watch(self, job: Job, since: datetime | None) -> None:
+        """Expect a job to succeed from now on.
+
+        Args:
+            job: the job.
+            since: when its last successful run began; None if none has succeeded.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        if job.expect_every is None:
+            return
+        left = job.expect_every
+        if since is not None:
+            left -= max(0.0, (self._clock.now() - since).total_seconds())
+        left = max(left, min(job.expect_every, FIRST_SECONDS))
+        silent = self._is_told(_identifier(job, since))
+        self._watched[job.name] = _Watched(
+            job, job.expect_every, since, self._clock.boot() + left, silent
+        )
+
+    def forget(self, job: Job) -> None:
+        """Expect nothing of a job any more."""
+        self._watched.pop(job.name, None)
+
+    def succeeded(self, job: Job, began: datetime) -> None:
+        """Note that a run which began at that moment has succeeded."""
+        watched = self._watched.get(job.name)
+        if watched is None:
+            return
+        if watched.silent:
+            self._tell(RECOVERED, watched)
+        watched.silent = False
+        watched.since = began
+        watched.deadline = self._clock.boot() + watched.expected
+
+    def tell_due(self) -> None:
+        """Publish an event for each job that has become silent."""
+        boot = self._clock.boot()
+        for watched in self._watched.values():
+            if not watched.silent and watched.deadline <= boot:
+                watched.silent = True
+                log.warning("job %s has not succeeded for %g s",
+                            watched.job.name, watched.expected)  # fmt: skip
+                self._tell(SILENT, watched)
+
+    def seconds_to_wait(self) -> float:
+        """Return the seconds until a job becomes silent; infinite if none will."""
+        boot = self._clock.boot()
+        waiting = (w.deadline - boot for w in self._watched.values() if not w.silent)
+        return min(waiting, default=float("inf"))
+
+    def _tell(self, event_type: str, watched: _Watched) -> None:
+        identifier = _identifier(watched.job, watched.since)
+        data = {
+            "job": watched.job.name,
+            "last_success": None if watched.since is None else watched.since.isoformat(),
+            "expect_every": watched.expected,
+        }
+        self._aside(lambda: self._publish(event_type, identifier, data, watched))
+
+    def _publish(
+        self, event_type: str, identifier: str, data: dict[str, Any], watched: _Watched
+    ) -> None:
+        try:
+            self._store.publish(event_type, identifier, data, source=watched.job.name)
+        except StoreError as error:
+            log.error("%s of %s is not stored: %s", event_type, watched.job.name, error)
+            if event_type == SILENT:
+                watched.deadline = self._clock.boot() + AGAIN_SECONDS
+                watched.silent = False
+
+    def _is_told(self, identifier: str) -> bool:
+        try:
+            self._store.find(SILENT, identifier)
+        except NotFoundError:
+            return False
+        return True
+
+
+def _identifier(job: Job, since: datetime | None) -> str:
+    return f"{job.name}@{'never' if since is None else since.isoformat()}"

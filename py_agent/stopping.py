@@ -1,0 +1,43 @@
+"""The wish that running work should end, and a wait that ends with it."""
+
+from __future__ import annotations
+
+import threading
+
+from .clock import Clock
+
+
+class Stop:
+    """Asked for once, seen by all who wait.
+
+    Args:
+        clock: tells the time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._requested = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether running work should end."""
+        return self._requested
+
+    def request(self) -> None:
+        """Ask running work to end, and end every wait."""
+        with self._changed:
+            self._requested = True
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so many seconds, or until the stop is asked for.
+
+        Returns:
+            Whether the time passed; false if a stop is asked for.
+        """
+        deadline = self._clock.boot() + seconds
+        with self._changed:
+            while not self._requested and (left := deadline - self._clock.boot()) > 0:
+                self._clock.wait(self._changed, left)
+        return not self._requested

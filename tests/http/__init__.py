@@ -1,0 +1,1 @@
+"""The requests of jobs and listeners, against real servers on loopback."""

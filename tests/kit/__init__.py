@@ -1,0 +1,1 @@
+"""The test kit: the plugin as users have it, and the agent that it makes."""
