@@ -67,7 +67,7 @@ def main(
         raise click.UsageError("-m and --db-file exclude each other")
     from py_agent.cli.trial import Trial, trial_store
 
-    from py_agent.timing import parse_length
+    from py_agent.phrases import parse_length
 
     longest = None if limit is None else parse_length(limit, "--for")
     common.prepare("error")

@@ -39,8 +39,8 @@ def plan(
     Times are local. APP is a file, module:name, or nothing for agent.toml.
     """
     from py_agent.errors import NotFoundError
+    from py_agent.phrases import parse_length
     from py_agent.settings.mistakes import nearest
-    from py_agent.timing import parse_length
 
     try:
         seconds = parse_length(length or "24h", "LENGTH")

@@ -28,10 +28,10 @@ from py_agent.errors import (
 )
 from py_agent.events import Publication, Published
 from py_agent.filters import compile_filter
+from py_agent.fluent import Schedule
 from py_agent.loading import agent_of_config, load_function
 from py_agent.registry import Job, Listener, Registry, make_job, make_listener
 from py_agent.retry import RetryPolicy
-from py_agent.scheduler import Schedule
 from py_agent.settings.sections import Sections
 from py_agent.signals import Doorbell
 from py_agent.store import by_hand, schema

@@ -18,19 +18,20 @@ from .clock import Clock, SystemClock
 from .context import Handler, Surroundings
 from .errors import AgentError
 from .filters import Match
+from .foreground import run_until_stopped
 from .json_text import MAX_DATA
 from .logs import log_to_stderr
 from .noting import importing, note
+from .open_store import OpenStore
 from .registry import Job, Listener, Registry, Where, make_job, make_listener
 from .retry import RetryPolicy, Seconds, seconds
-from .signals import Doorbell, stop_signals
+from .signals import Doorbell
 from .stopping import Stop
 
 if TYPE_CHECKING:
     from .engine import Engine
-    from .scheduler import Schedule
+    from .fluent import Schedule
     from .settings.sections import Sections
-    from .store.event_store import EventStore
 
 log = logging.getLogger("py_agent")
 
@@ -65,12 +66,14 @@ class Agent:
         clock: Clock | None = None,
     ) -> None:
         self._choices = Choices(db, durability, grace, config, max_owed, job_threads)
-        self._max_data = max_data
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._stopping = threading.Lock()
         self._registry = Registry()
-        self._store: EventStore | None = None
+        self._store = OpenStore(
+            self.store_path, lambda: self._choices.durability(), max_data, self._clock,
+            lambda: self._registry.listeners,
+        )  # fmt: skip
         self._engine: Engine | None = None
         self._ending: Engine | None = None  # the one that is being stopped
         self._started_in = 0  # the process that called start()
@@ -80,13 +83,13 @@ class Agent:
         self._parts: dict[str, Any] = {}  # of the engine, that a test replaces
         stop = Stop(self._clock)
         self.handler = Handler(
-            Surroundings(self._opened, self._settings, self._clock, stop, self._run_soon)
+            Surroundings(self._store.get, self._settings, self._clock, stop, self._run_soon)
         )
 
     @cached_property
     def schedule(self) -> Schedule:
         """The fluent API: `agent.schedule.every(10).minutes.do(job)`."""
-        from .scheduler import Schedule
+        from .fluent import Schedule
 
         return Schedule(self._registry)
 
@@ -141,8 +144,8 @@ class Agent:
             self._registry.add_listener(listener)
             if self._engine is not None:
                 self._engine.add(listener)
-            elif self._store is not None:
-                self._store.subscriptions.ensure([listener])
+            else:
+                self._store.subscribe(listener)
 
     def add_job(
         self,
@@ -266,7 +269,7 @@ class Agent:
         log_to_stderr()
         log.info("Starting agent")
         try:
-            self._run(scheduling=True)
+            self._run(lambda: self._start(scheduling=True))
         except AgentError as error:
             for line in str(error).splitlines():
                 log.error("%s", line)
@@ -286,7 +289,7 @@ class Agent:
             engine.scheduler.run_all()
             engine.dispatcher.drain(None)
 
-        return self._run(scheduling=False, work=work) == 0
+        return self._run(lambda: self._start(scheduling=False), work) == 0
 
     def override(
         self,
@@ -320,70 +323,12 @@ class Agent:
         """
         return self._choices.store_path()
 
-    def _opened(self) -> EventStore:
-        """Return the open store; the first publish opens or makes it."""
-        store = self._store
-        if store is not None and store.pid == os.getpid():
-            return store
-        with self._lock:
-            if self._store is None or self._store.pid != os.getpid():
-                self._store = self._open()
-            return self._store
-
-    def _open(self) -> EventStore:
-        from .store import schema
-        from .store.event_store import EventStore
-        from .store.wakeup import wake
-
-        path = self.store_path()
-        schema.ensure(path)
-        store = EventStore.open(
-            path, self._clock, self._choices.durability(), self._max_data
-        )
-        store.subscriptions.ensure(self._registry.listeners)
-        # Without the lock, some other process may have to be told.
-        store.committed = lambda done: wake(path)
-        return store
-
     # The engine
 
-    def _run(self, scheduling: bool, work: Callable[[Engine], None] | None = None) -> int:
-        """Run until the doorbell rings; return how many runs and attempts failed.
-
-        Args:
-            scheduling: whether jobs run when they are due.
-            work: done meanwhile on a thread of its own, which rings when it ends.
-        """
-        errors: list[AgentError] = []
-
-        def work_and_ring(engine: Engine, work: Callable[[Engine], None]) -> None:
-            try:
-                work(engine)
-            except AgentError as error:
-                errors.append(error)
-            finally:
-                self._doorbell.ring()
-
-        self._doorbell.arm()
-        try:
-            with stop_signals(self._doorbell, self._abort):
-                engine = self._start(scheduling)
-                if work is not None:
-                    arguments = (engine, work)
-                    threading.Thread(
-                        target=work_and_ring, args=arguments, daemon=True
-                    ).start()
-                try:
-                    self._doorbell.wait()
-                    log.info("Stopping agent")
-                finally:
-                    self.stop()
-        finally:
-            self._doorbell.disarm()
-        for error in (engine.fatal, *errors):
-            if error is not None:
-                raise error
-        return engine.failures
+    def _run(
+        self, start: Callable[[], Engine], work: Callable[[Engine], None] | None = None
+    ) -> int:
+        return run_until_stopped(self._doorbell, start, self.stop, self._abort, work)
 
     def _start(self, scheduling: bool) -> Engine:
         from .engine import Engine, Limits
@@ -398,7 +343,7 @@ class Agent:
                 log.warning("There are no jobs and no listeners, so nothing will happen")
             self._grace = self._choices.grace()
             self._engine = engine = Engine(
-                path, self._opened, self._clock, self._registry, self.schedule,
+                path, self._store.get, self._clock, self._registry, self.schedule,
                 self._doorbell, self._settings, Limits(**self._choices.limits()),
                 **self._parts,
             )  # fmt: skip
@@ -427,10 +372,8 @@ class Agent:
             self._ending = None
 
     def _close(self) -> None:
-        with self._lock:
-            store, self._store = self._store, None
-        if store is not None:
-            store.close()
+        self.handler.close()
+        self._store.close()
         self._choices.remove_private()
 
     def _abort(self) -> None:

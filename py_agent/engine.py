@@ -25,9 +25,10 @@ from .clock import Clock, to_micros
 from .context import Handler, Occasion, Surroundings
 from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
+from .fluent import Schedule
 from .registry import Listener, Registry
 from .runner import Runner
-from .scheduler import Schedule, Scheduler
+from .scheduler import Scheduler
 from .service import Service
 from .signals import Doorbell
 from .silence import Silence

@@ -7,18 +7,10 @@ from datetime import tzinfo
 from typing import Any
 
 from .errors import RegistrationError
+from .phrases import parse_cron, parse_interval, parse_length, parse_time, zone_of
 from .registry import BASELINE, COALESCE, SKIP
 from .retry import Seconds
-from .timing import (
-    Always,
-    Interval,
-    Rule,
-    parse_cron,
-    parse_interval,
-    parse_length,
-    parse_time,
-    zone_of,
-)
+from .timing import Always, Interval, Rule
 
 Length = str | Seconds  # "10 minutes", a number of seconds, or a timedelta
 

@@ -351,7 +351,7 @@ class AgentUnderTest(Agent):
 
     def _write_down(self) -> None:
         """Commit the last results, so that a look at the store finds them."""
-        self._opened().writer.flush()
+        self._store.get().writer.flush()
 
     def _runs(self, job: str | None, outcome: str | None = None) -> list[Row]:
         from .store.listing import reading

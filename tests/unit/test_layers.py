@@ -21,16 +21,16 @@ ORDER = """
     errors clock json_text identity events failures filters retry matching arguments
     settings.mistakes settings.conversion settings.config settings.places
     settings.classes settings.sections settings.__init__ registry signals stopping
-    timeouts threads timing planning service memory store.tables store.dialects
+    timeouts threads timing phrases planning service memory store.tables store.dialects
     store.writer store.reader store.lock store.wakeup store.side_file store.schema
     store.subscriptions store.deliveries store.runs store.states store.queries
-    store.owing store.event_store store.takeover store.by_hand store.listing
+    store.owing store.event_store store.takeover store.by_hand store.listing open_store
     backpressure http.text http.waits http.changes http.limits http.guard http.answer
-    http.wire http.mapping http.auth http.session http.__init__ context websockets.server
-    websockets.connection websockets.__init__ outcomes lanes roster calls deliverer trials
-    runner timetable forecast run_queue silence scheduler dispatcher engine choices logs
-    noting agent loading fake_loop fake_clock settling evidence isolation testing
-    pytest_plugin utils
+    http.wire http.mapping http.auth http.session http.__init__ context
+    websockets.server websockets.connection websockets.__init__ outcomes lanes roster
+    calls deliverer trials runner timetable forecast run_queue silence fluent scheduler
+    dispatcher engine foreground choices logs noting agent loading fake_loop fake_clock
+    settling evidence isolation testing pytest_plugin utils
 """.split()  # fmt: skip
 ENTRIES = ["__init__", "__main__", "store.__init__"]  # by name only, or the commands
 
@@ -40,12 +40,12 @@ SETTINGS = [each for each in ORDER if each.startswith("settings.")]
 OWNERS = {
     "sqlalchemy": STORE,
     "alembic": STORE,
-    "schedule": ["scheduler"],
+    "schedule": ["fluent"],
     "pydantic": SETTINGS,
     "pydantic_settings": SETTINGS,
     "requests": HTTP,
     "urllib3": HTTP,
-    "cronsim": ["timing"],
+    "cronsim": ["timing", "phrases"],
     "tzlocal": ["timing"],
     "pytest": ["pytest_plugin"],
     "responses": ["pytest_plugin"],

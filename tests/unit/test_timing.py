@@ -12,6 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_agent.errors import RegistrationError, UsageError
+from py_agent.phrases import (
+    parse_cron,
+    parse_interval,
+    parse_length,
+    parse_time,
+    zone_of,
+)
 from py_agent.retry import LONGEST
 from py_agent.timing import (
     UNITS,
@@ -21,11 +28,6 @@ from py_agent.timing import (
     Interval,
     PastTheHour,
     in_words,
-    parse_cron,
-    parse_interval,
-    parse_length,
-    parse_time,
-    zone_of,
 )
 
 from .conftest import TimeZone

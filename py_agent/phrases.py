@@ -1,0 +1,133 @@
+"""Times and lengths in the words of a user, turned into rules."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSimError
+
+from .errors import RegistrationError
+from .retry import Seconds, seconds
+from .timing import UNITS, WEEKDAYS, Cron, Daily, Interval, PastTheHour, Rule
+
+SHORT = {
+    "s": "second", "sec": "second", "m": "minute", "min": "minute", "h": "hour",
+    "d": "day", "w": "week",
+}  # fmt: skip
+
+
+def zone_of(name: str | tzinfo | None) -> tzinfo | None:
+    """Return the time zone of a name, as `"Europe/Berlin"`; None stays None.
+
+    Raises:
+        RegistrationError: there is no such time zone.
+    """
+    if not isinstance(name, str):
+        return name
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise RegistrationError(
+            f"there is no time zone {name!r}; write for example 'Europe/Berlin'"
+        ) from error
+
+
+def parse_cron(line: str, zone: tzinfo | None = None) -> Cron:
+    """Return the rule for a line of a crontab, as `"*/5 * * * *"`.
+
+    Raises:
+        RegistrationError: it is none, or names a date that never comes.
+    """
+    rule = Cron(line, zone)
+    try:
+        rule.after(datetime.now(UTC))
+    except (CronSimError, AttributeError, TypeError) as error:
+        raise RegistrationError(
+            f"{line!r} is no crontab line ({error}); write for example '*/5 * * * *'"
+        ) from error
+    except StopIteration:
+        raise RegistrationError(f"{line!r} names a date that never comes") from None
+    return rule
+
+
+def parse_interval(every: str | Seconds) -> Interval:
+    """Return the interval for `"10 minutes"`, a number of seconds or a timedelta.
+
+    Raises:
+        UsageError: it is none, or not longer than zero.
+    """
+    length = parse_length(every, "every")
+    if length <= 0:
+        raise RegistrationError(f"every={every!r} is no time at all; use more than zero")
+    return Interval(length)
+
+
+def parse_length(every: str | Seconds, what: str) -> float:
+    """Return the seconds of `"10 minutes"`, a number of seconds or a timedelta.
+
+    Args:
+        every: the length of time.
+        what: the name of the argument, for the error.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(every, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", every.lower())
+        unit = found[2] if found else ""
+        short = SHORT.get(unit) if found and found[1] else None
+        unit = short or unit.removesuffix("s")
+        if not found or unit not in UNITS:
+            raise RegistrationError(
+                f"{every!r} is no {'interval' if what == 'every' else 'length of time'}; "
+                f"write for example '30 seconds', '10 minutes', '1 hour' or '2 days'"
+            )
+        return seconds(float(found[1] or 1) * UNITS[unit], what)
+    return seconds(every, what)
+
+
+def parse_time(at: str, zone: tzinfo | None = None) -> Daily:
+    """Return the rule for a time of day, `"02:30"` or `"02:30:15"`.
+
+    Raises:
+        RegistrationError: it is none.
+    """
+    if isinstance(at, str) and re.fullmatch(r"\d\d:\d\d(:\d\d)?", at):
+        try:
+            return Daily(time.fromisoformat(at), zone=zone)
+        except ValueError:
+            pass
+    raise RegistrationError(f"{at!r} is no time of day; write for example '02:30'")
+
+
+def rule_of(
+    unit: str,
+    interval: int,
+    latest: int | None,
+    at: time | None,
+    weekday: str | None,
+    zone: tzinfo | None,
+) -> Rule:
+    """Return the rule for what `schedule`'s fluent API collects.
+
+    Args:
+        unit: "seconds" to "weeks".
+        interval: every how many of them.
+        latest: the longest interval, where one is drawn each time.
+        at: the time of day, or past the hour or minute.
+        weekday: "monday" to "sunday"; without a time, it is the time of registration.
+        zone: the time zone of `at`, None for the machine's own.
+    """
+    size = UNITS[unit.removesuffix("s")]
+    if weekday is not None:
+        at = at or datetime.now().astimezone().time().replace(microsecond=0)
+        return Daily(at, 7, WEEKDAYS.index(weekday), zone)
+    if at is not None and size == UNITS["day"]:
+        return Daily(at, interval, None, zone)
+    if at is not None:
+        return PastTheHour(at.minute * 60 + at.second, size, interval)
+    return Interval(
+        float(interval * size), None if latest is None else float(latest * size)
+    )
