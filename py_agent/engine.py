@@ -139,7 +139,7 @@ class Engine:
             limits.max_owed, store.deliveries.owed, lambda: len(registry.listeners),
             self.stop_asked,
         )  # fmt: skip
-        runner = Runner(*parts, pressure.admit, self.dispatcher.flush_soon)
+        runner = Runner(*parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon)
         self.job_threads = Threads("py_agent-job")
         self.scheduler = Scheduler(
             schedule, clock, runner, self.job_threads, limits.job_threads,

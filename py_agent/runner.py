@@ -13,6 +13,7 @@ from .context import Handler, Occasion
 from .failures import Failure, failure_of, printable
 from .memory import Memory, Remembered, Window
 from .registry import BASELINE, Job
+from .stopping import Stop
 from .store.event_store import EventStore
 from .store.runs import RunResult
 from .store.side_file import SideFile
@@ -65,6 +66,7 @@ class Runner:
         loop: where coroutines run.
         handlers: makes the handler of a job, by name.
         states: what jobs remember.
+        stop: ends services that are coroutines.
         admit: waits until a job, by name, may publish an event.
         flush_soon: called when a row rides, as perhaps nobody publishes.
     """
@@ -77,6 +79,7 @@ class Runner:
         loop: LoopThread,
         handlers: Callable[[str, Occasion], Handler],
         states: States,
+        stop: Stop,
         admit: Callable[[str], None],
         flush_soon: Callable[[], None],
     ) -> None:
@@ -86,6 +89,7 @@ class Runner:
         self._loop = loop
         self._handlers = handlers
         self._states = states
+        self._stop = stop
         self._admit = admit
         self._flush_soon = flush_soon
 
@@ -110,8 +114,7 @@ class Runner:
         def checkpoint() -> None:
             # Only a whole run is a baseline.
             found = memory.reach(self.now() if seen_before else None)
-            keep = self._states.keep_job(job.name, found)
-            self._store.writer.run(keep)
+            self._states.store_job(self._store.writer, job.name, found)
 
         return Occasion(
             memory=memory,
@@ -129,7 +132,9 @@ class Runner:
         """
         token = clock_of_call.set(self._clock)
         try:
-            value = call(self._bound(run), self._loop, None)
+            # A service that awaits sees no stop by itself, so it is cancelled for it.
+            stop = self._stop if run.job.keep else None
+            value = call(self._bound(run), self._loop, None, stop)
             run.left = run.memory.left(run.began)
             return value, None
         except BaseException as error:

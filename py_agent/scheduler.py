@@ -26,7 +26,7 @@ from .silence import Silence
 from .store.runs import Runs
 from .threads import Threads
 from .timetable import Entry, Timetable, runs_late
-from .timing import Always
+from .timing import Always, Interval
 
 log = logging.getLogger("py_agent.scheduler")
 
@@ -192,13 +192,20 @@ class Scheduler:
         last = None
         with self._changed:
             try:
-                last = self._runs.last_started(entry.job.name)
+                last = self._last_run(entry)
                 self._silence.watch(entry.job, self._runs.job(entry.job.name).since)
             except StoreError as error:
                 log.error("when job %s ran last cannot be read: %s", entry.job.name, error)
             if self._timetable.add(entry, None if last is None else from_micros(last)):
                 self._skip(entry)
             self._changed.notify_all()
+
+    def _last_run(self, entry: Entry) -> int | None:
+        """Return from when on an entry waits, in microseconds; None if from now on."""
+        last = self._runs.last_started(entry.job.name)
+        if last is None and isinstance(entry.rule, Interval) and not entry.at_start:
+            last = self._runs.known_since(entry.job.name, self._runner.now())
+        return last
 
     def _recall(self, job: str, now: datetime) -> list[datetime]:
         """Return when a job ran, around a moment; see `Timetable`."""
@@ -270,6 +277,8 @@ class Scheduler:
 
     def _ended(self, entry: Entry, run: Run, value: Any, failure: Failure | None) -> None:
         """Record a run that has ended, on its own thread."""
+        if failure is None:
+            self._silence.tell_recovered(entry.job)
         with self._changed:
             if run.abandoned:
                 entry.queued = False

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 from .clock import Clock
 from .errors import NotFoundError, StoreError
@@ -79,16 +79,23 @@ class Silence:
         """Expect nothing of a job any more."""
         self._watched.pop(job.name, None)
 
+    def tell_recovered(self, job: Job) -> None:
+        """Publish that a silent job has succeeded.
+
+        Before its success is stored: after a crash in between, it is told again, and
+        that is a duplicate. It waits for the disk, so no lock is held meanwhile.
+        """
+        watched = self._watched.get(job.name)
+        if watched is not None and watched.silent:
+            self._publish(RECOVERED, watched, watched.since)
+
     def succeeded(self, job: Job, began: datetime) -> None:
         """Note that a run which began at that moment has succeeded."""
         watched = self._watched.get(job.name)
-        if watched is None:
-            return
-        if watched.silent:
-            self._tell(RECOVERED, watched)
-        watched.silent = False
-        watched.since = began
-        watched.deadline = self._clock.boot() + watched.expected
+        if watched is not None:
+            watched.silent = False
+            watched.since = began
+            watched.deadline = self._clock.boot() + watched.expected
 
     def tell_due(self) -> None:
         """Publish an event for each job that has become silent."""
@@ -98,7 +105,7 @@ class Silence:
                 watched.silent = True
                 log.warning("job %s has not succeeded for %g s",
                             watched.job.name, watched.expected)  # fmt: skip
-                self._tell(SILENT, watched)
+                self._aside(partial(self._publish, SILENT, watched, watched.since))
 
     def seconds_to_wait(self) -> float:
         """Return the seconds until a job becomes silent; infinite if none will."""
@@ -106,18 +113,13 @@ class Silence:
         waiting = (w.deadline - boot for w in self._watched.values() if not w.silent)
         return min(waiting, default=float("inf"))
 
-    def _tell(self, event_type: str, watched: _Watched) -> None:
-        identifier = _identifier(watched.job, watched.since)
+    def _publish(self, event_type: str, watched: _Watched, since: datetime | None) -> None:
+        identifier = _identifier(watched.job, since)
         data = {
             "job": watched.job.name,
-            "last_success": None if watched.since is None else watched.since.isoformat(),
+            "last_success": None if since is None else since.isoformat(),
             "expect_every": watched.expected,
         }
-        self._aside(lambda: self._publish(event_type, identifier, data, watched))
-
-    def _publish(
-        self, event_type: str, identifier: str, data: dict[str, Any], watched: _Watched
-    ) -> None:
         try:
             self._store.publish(event_type, identifier, data, source=watched.job.name)
         except StoreError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .clock import Clock
 
@@ -18,6 +20,7 @@ class Stop:
         self._clock = clock
         self._changed = threading.Condition()
         self._requested = False
+        self._then: list[Callable[[], object]] = []
 
     @property
     def requested(self) -> bool:
@@ -29,6 +32,24 @@ class Stop:
         with self._changed:
             self._requested = True
             self._changed.notify_all()
+            then, self._then = self._then, []
+        for call in then:
+            call()
+
+    @contextmanager
+    def calls(self, then: Callable[[], object]) -> Iterator[None]:
+        """Call something as soon as the stop is asked for, while the block lasts."""
+        with self._changed:
+            if not self._requested:
+                self._then.append(then)
+        if self._requested:
+            then()
+        try:
+            yield
+        finally:
+            with self._changed:
+                if then in self._then:
+                    self._then.remove(then)
 
     def wait(self, seconds: float) -> bool:
         """Wait so many seconds, or until the stop is asked for.

@@ -13,7 +13,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any
+
+from .stopping import Stop
 
 log = logging.getLogger("py_agent.threads")
 
@@ -118,24 +121,32 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def run(self, coroutine: Any, timeout: float | None) -> Any:
+    def run(self, coroutine: Any, timeout: float | None, stop: Stop | None = None) -> Any:
         """Run a coroutine on the loop thread and wait for its result.
 
         Args:
             coroutine: the awaitable to run.
             timeout: seconds after which it is cancelled at its next await.
+            stop: cancels it likewise when asked for, and that is then no failure.
 
         Raises:
             TimeoutError: it was cancelled for its time.
         """
-        future = asyncio.run_coroutine_threadsafe(
-            _bounded(coroutine, timeout), self._running()
-        )
+        loop, tasks = self._running(), list[asyncio.Task[Any] | None]()
+        future = asyncio.run_coroutine_threadsafe(_bounded(coroutine, timeout, tasks), loop)
         me = threading.get_ident()
         self._callers.add(me)
         # On the loop's thread, so that who has its result is no caller for a moment.
         future.add_done_callback(lambda done: self._callers.discard(me))
-        return future.result()
+        if stop is None:
+            return future.result()
+        with stop.calls(lambda: loop.call_soon_threadsafe(_cancel, loop, tasks)):
+            try:
+                return future.result()
+            except CancelledError:
+                if stop.requested:
+                    return None
+                raise
 
     def callers(self) -> tuple[int | None, frozenset[int]]:
         """Return the loop's thread and those that wait for a coroutine, by ident."""
@@ -166,21 +177,39 @@ class LoopThread:
             return self._loop
 
 
-def call(function: Callable[[], Any], loop: LoopThread, timeout: float | None) -> Any:
+def call(
+    function: Callable[[], Any],
+    loop: LoopThread,
+    timeout: float | None,
+    stop: Stop | None = None,
+) -> Any:
     """Call a function; a coroutine that it returns is run on the loop thread.
 
     Args:
         function: the call, complete with its arguments.
         loop: where coroutines run.
         timeout: seconds that a coroutine may take; a plain function cannot be ended.
+        stop: cancels a coroutine when asked for.
     """
     result = function()
-    return loop.run(result, timeout) if inspect.isawaitable(result) else result
+    return loop.run(result, timeout, stop) if inspect.isawaitable(result) else result
 
 
-async def _bounded(awaitable: Any, timeout: float | None) -> Any:
+async def _bounded(
+    awaitable: Any, timeout: float | None, tasks: list[asyncio.Task[Any] | None]
+) -> Any:
+    tasks.append(asyncio.current_task())
     async with asyncio.timeout(timeout):
         return await awaitable
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any] | None]) -> None:
+    """Cancel a coroutine at its next await, once it has begun."""
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+    if not tasks:
+        loop.call_soon(_cancel, loop, tasks)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,4 +1,4 @@
-"""What listeners remember, and what jobs and listeners know of the pages they fetched."""
+"""What listeners remember, what is known of fetched pages, and since when of jobs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,10 +10,11 @@ EMPTY = sa.text("'{}'")
 
 
 def upgrade() -> None:
-    """Add three columns; the previous release names its own and does not see these."""
+    """Add columns; the previous release names its own and does not see these."""
     for table, name in (
         ("subscriptions", "state"),
         ("subscriptions", "validators"),
         ("jobs", "validators"),
     ):
         op.add_column(table, sa.Column(name, sa.Text, nullable=False, server_default=EMPTY))
+    op.add_column("jobs", sa.Column("known_since", sa.BigInteger))

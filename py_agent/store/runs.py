@@ -56,6 +56,10 @@ _STARTED_AFTER = Statement(
 )
 _ADD_JOB = Statement(insert(jobs).on_conflict_do_nothing(), "name", "crashes", "paused")
 _SET_CRASHES = Statement(update(jobs).where(jobs.c.name == bindparam("key")), "crashes")
+_KNOWN_SINCE = Statement(select(jobs.c.known_since).where(jobs.c.name == bindparam("key")))
+_SET_KNOWN_SINCE = Statement(
+    update(jobs).where(jobs.c.name == bindparam("key")), "known_since"
+)
 _PAUSE = Statement(
     update(jobs).where(jobs.c.name == bindparam("key")), "paused", "pause_reason"
 )
@@ -191,6 +195,24 @@ class Runs:
         before = self._reader.rows(_STARTED_BY, key=name, now=now)
         after = self._reader.rows(_STARTED_AFTER, key=name, now=now)
         return [started for (started,) in (*before, *after)]
+
+    def known_since(self, name: str, now: int) -> int:
+        """Return when a job was planned first; if that was never, remember the present.
+
+        Args:
+            name: the job's name.
+            now: the present in microseconds.
+        """
+        row = self._reader.row(_KNOWN_SINCE, key=name)
+        if row is not None and row[0] is not None:
+            return int(row[0])
+
+        def work(cursor: sqlite3.Cursor) -> None:
+            _ADD_JOB.run(cursor, name=name, crashes=0, paused=False)
+            _SET_KNOWN_SINCE.run(cursor, key=name, known_since=now)
+
+        self._writer.ride(work)
+        return now
 
     def set_crashes(self, name: str, crashes: int) -> None:
         """Remember how often in a row the process ended inside a job."""

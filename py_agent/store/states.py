@@ -17,7 +17,7 @@ from ..memory import Remembered
 from .dialects import Statement, insert
 from .reader import Reader
 from .tables import jobs, subscriptions
-from .writer import Work
+from .writer import Work, Writer
 
 
 def _of(table: Table, *more: str) -> Select[Any]:
@@ -60,8 +60,23 @@ class States:
         return self._read(_LISTENER, name)
 
     def keep_job(self, name: str, found: Remembered) -> Work[None]:
-        """Remember for a job from now on; return what writes it in a transaction."""
+        """Remember for a job from now on; return what writes it in a transaction.
 
+        For what rides, which is written sooner or later.
+        """
+        self._keep(_JOB, name, found)
+        return self._write_job(name, found)
+
+    def store_job(self, writer: Writer, name: str, found: Remembered) -> None:
+        """Write what a job remembers, and remember it then.
+
+        Raises:
+            StorageFault: it is not written, and nothing else is remembered.
+        """
+        write = self._write_job(name, found)
+        writer.run(write, lambda _: self._keep(_JOB, name, found))
+
+    def _write_job(self, name: str, found: Remembered) -> Work[None]:
         def write(cursor: sqlite3.Cursor) -> None:
             _ADD_JOB.run(cursor, name=name, crashes=0, paused=False)
             _KEEP_JOB.run(
@@ -69,7 +84,6 @@ class States:
                 succeeded_until=found.since,
             )  # fmt: skip
 
-        self._keep(_JOB, name, found)
         return write
 
     def keep_listener(self, name: str, found: Remembered) -> Work[None]:

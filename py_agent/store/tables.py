@@ -167,6 +167,8 @@ jobs = Table(
     Column("pause_reason", Text),
     # What the pages of the last successful run called themselves, by URL.
     Column("validators", Text, nullable=False, server_default=EMPTY),
+    # When an interval was planned first, so that restarts do not put it off for ever.
+    Column("known_since", BigInteger),
 )  # fmt: skip
 
 runs = Table(

@@ -11,7 +11,7 @@ import pytest
 
 from py_agent import Agent, Retry
 from py_agent.errors import NotFoundError, RegistrationError
-from py_agent.testing import FakeClock
+from py_agent.testing import AgentUnderTest, FakeClock
 
 from .support import (
     PATIENCE,
@@ -398,3 +398,17 @@ def test_a_short_job_does_not_wait_for_long_ones(
 
     assert done.wait(PATIENCE)
     assert gate.most == 2
+
+
+def test_restarts_do_not_put_off_a_job_that_never_ran(
+    clock: FakeClock, store: StoreFile
+) -> None:
+    """Given a job each two hours and a restart each hour, Then it runs each two hours."""
+    for _ in range(7):
+        agent = AgentUnderTest(store.path, clock=clock)
+        agent.schedule.every(2).hours.do(lambda: None, name="job")
+        agent.advance(minutes=1)
+        agent.stop()
+        clock.advance(minutes=59)
+
+    assert ran(store, "job") == 3

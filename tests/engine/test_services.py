@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
 import pytest
 import schedule
 
+from py_agent import Agent
 from py_agent.testing import FakeClock
 
 from .support import PATIENCE, Calls, Gate, MakeAgent, StoreFile, await_runs, ran, until
@@ -171,3 +173,26 @@ def test_a_service_may_end_for_good(
     clock.advance(hours=1)
     until(lambda: ran(store, "beside") == 1, agent)
     assert ran(store, "service") == 1
+
+
+def test_a_coroutine_that_serves_is_cancelled_at_the_stop(
+    agent: Agent, store: StoreFile
+) -> None:
+    """Given a service that awaits, When the agent stops, Then it cleans up and is done."""
+    began, ended = threading.Event(), []
+
+    async def serve() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("cleaned up")
+
+    agent.add_job(serve, keep=True, name="serve")
+    agent.start()
+    assert began.wait(PATIENCE)
+    agent.stop()
+
+    assert ended == ["cleaned up"]
+    assert store.outcomes("serve") == ["completed"]

@@ -132,3 +132,14 @@ def test_many_may_ask_at_once(store: EventStore, states: States) -> None:
 
     assert together(*[lambda n=n: keep(f"job {n}") for n in range(8)]) == [None] * 8
     assert [row["state"] for row in job_rows(store)] == [FOUND.state] * 8
+
+
+def test_a_checkpoint_that_is_not_written_is_not_remembered(
+    states: States, open_store: Open
+) -> None:
+    """Given a writer that refuses, When a checkpoint is stored, Then all is as before."""
+    closed = open_store()
+    closed.close()
+    with pytest.raises(StorageFault):
+        states.store_job(closed.writer, "poll", FOUND)
+    assert states.of_job("poll") == Remembered()
