@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from typing import Any
 
@@ -67,10 +68,15 @@ def main(
         raise click.UsageError("-m and --db-file exclude each other")
     from py_agent.cli.trial import Trial, trial_store
 
+    from py_agent.context import OWN
     from py_agent.phrases import parse_length
 
-    longest = None if limit is None else parse_length(limit, "--for")
+    longest = None
+    if limit is not None:
+        longest = float(limit) if limit.isdecimal() else parse_length(limit, "--for")
     common.prepare("error")
+    if common.log_level is None:
+        OWN.setLevel(logging.INFO)  # what is being written is to be heard
     trial = Trial(job, listeners, retries, common.config)
     # With --json, stdout is one object; what functions print goes to stderr.
     printed = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)

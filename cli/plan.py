@@ -55,7 +55,7 @@ def plan(
         found = sorted(rows, key=lambda row: (row["next"] is None, row["next"] or ""))
         columns = ("next", "runs", "job", "schedule", "paused")
         show([_without_times(row) for row in found[:limit]], columns, as_json,
-             "There are no jobs.")  # fmt: skip
+             "There are no jobs; name your app: agent plan 24h example.py")  # fmt: skip
         return
     chosen = [row for row in rows if row["job"] == job]
     if not chosen:

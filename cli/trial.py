@@ -301,8 +301,9 @@ def _run_jobs(engine: Engine, limit: float | None) -> None:
     """Run the job, and end it after the limit or at Ctrl-C; it gets a moment to do so."""
 
     def end() -> None:
-        engine.stop_asked.request()
-        given_up.start()
+        if not engine.stop_asked.requested:
+            engine.stop_asked.request()
+            given_up.start()
 
     given_up = threading.Timer(GRACE_SECONDS, engine.scheduler.stop)
     ending = threading.Timer(limit or 0, end)

@@ -48,6 +48,8 @@ _READER = """
 import json, resource, sys
 import feedparser
 
+seconds = int(sys.argv[1])  # should nobody be left to end it
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 if sys.platform == "linux":
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 found = feedparser.parse(
@@ -270,8 +272,8 @@ def _read(text: str, where: str, seconds: float) -> dict[str, Any]:
     content = f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode("utf-8", "replace")
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _READER], input=content, capture_output=True,
-            timeout=seconds, check=False,
+            [sys.executable, "-P", "-c", _READER, str(int(seconds) + 1)], input=content,
+            capture_output=True, timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ValueError(

@@ -31,15 +31,13 @@ except ModuleNotFoundError as error:
 
 Secret = SecretStr | str
 
-AT_ONCE = 4  # threads of one listener, those that hang among them
+MOST_HANGING = 4  # threads of one listener that are left behind
 HOUR = 3600.0  # seconds until a paused listener looks whether it was mended
 WHILE_HANGING = 600.0  # seconds until it looks whether a thread has ended
 WORDS = ("event_type", "identifier", "created", "source", "data")
 
-_slots: defaultdict[str | None, threading.Semaphore] = defaultdict(
-    lambda: threading.Semaphore(AT_ONCE)
-)
-_making_slots = threading.Lock()
+_hanging: defaultdict[str | None, set[object]] = defaultdict(set)
+_guard = threading.Lock()
 
 
 def notify(
@@ -151,38 +149,34 @@ def _bounded(
         NotSentError: it took too long.
         Pause: too many that hang are left behind already.
     """
-    slots = _slots_of(listener)
-    if not slots.acquire(blocking=False):
-        raise Pause(
-            f"{AT_ONCE} earlier notifications have not ended yet; no more are begun "
-            f"until one has, or the agent is started anew",
-            after=WHILE_HANGING,
-        )
+    call = object()
+    with _guard:
+        hanging = _hanging[listener]
+        if len(hanging) >= MOST_HANGING:
+            raise Pause(
+                f"{MOST_HANGING} earlier notifications have not ended yet; no more are "
+                f"begun until one has, or the agent is started anew",
+                after=WHILE_HANGING,
+            )
     results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
     def run() -> None:
-        result = _quietly(send)
-        slots.release()
-        results.put(result)
+        results.put(_quietly(send))
+        with _guard:
+            hanging.discard(call)
 
-    try:
-        # Daemonic: the process must be able to end while it hangs.
-        threading.Thread(target=run, name=f"notify-{listener}", daemon=True).start()
-    except RuntimeError:
-        slots.release()
-        raise
+    # Daemonic: the process must be able to end while it hangs.
+    threading.Thread(target=run, name=f"notify-{listener}", daemon=True).start()
     try:
         result = results.get(timeout=within)
     except queue.Empty:
+        with _guard:
+            if results.empty():
+                hanging.add(call)
         raise NotSentError(f"it did not end within {within:g} s") from None
     if isinstance(result, Exception):
         raise result
     return result
-
-
-def _slots_of(listener: str | None) -> threading.Semaphore:
-    with _making_slots:
-        return _slots[listener]
 
 
 def _failures(places: list[str], title: str, body: str, kind: str) -> Iterator[str]:

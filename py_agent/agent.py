@@ -285,6 +285,10 @@ class Agent:
             StoreError: the store cannot be used.
         """
 
+        services = [each.name for each in self._registry.jobs if each.keep]
+        if services:
+            log.info("Services are left out: %s", ", ".join(services))
+
         def work(engine: Engine) -> None:
             engine.scheduler.run_all()
             engine.dispatcher.drain(None)
@@ -300,12 +304,12 @@ class Agent:
         self._choices.override(db, config)
 
     def _settings(self, wanted: type[Any]) -> Any:
-        with self._lock:
-            if self._sections is None:
-                from .settings.sections import Sections
+        # Without the agent's lock, which is held while a call is tried at the start.
+        if self._sections is None:
+            from .settings.sections import Sections
 
-                self._sections = Sections(self._choices.config)
-            return self._sections.get(wanted)
+            self._sections = Sections(self._choices.config)
+        return self._sections.get(wanted)
 
     def _run_soon(self, job: str) -> None:
         engine = self._engine

@@ -187,6 +187,11 @@ def check_call(
     """
     if not callable(function):
         raise RegistrationError(f"{what}: {function!r} is not a function")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise RegistrationError(
+            f"{what}: it has a yield, so calling it would run nothing; "
+            f"publish with handler.publish(...) instead"
+        )
     known = parameters(function)
     ours = (offered & named(function)) | settings_of(function).keys()
     extra = dict.fromkeys(ours - kwargs.keys())

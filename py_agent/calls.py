@@ -177,7 +177,11 @@ class Caller:
     ) -> Attempt:
         """Return the attempt, and with it what its listener remembers from now on."""
         changed = None if memory is None else memory.changed()
-        if changed is None:
+        if memory is None or changed is None:
+            return attempt
+        if self._states.of_listener(listener.name) != memory.stored:
+            log.warning("%s ended so late that its state has changed since; what this "
+                        "call remembers is left out", listener.name)  # fmt: skip
             return attempt
         return replace(attempt, also=self._states.keep_listener(listener.name, changed))
 

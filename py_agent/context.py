@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from .failures import printable
 from .filters import Match, compile_filter
 from .memory import Memory, Window
 from .retry import Seconds, seconds
-from .stopping import Stop
+from .stopping import Stop, on_event_loop
 from .timeouts import check_time, time_left
 
 if TYPE_CHECKING:
@@ -33,6 +33,23 @@ log = logging.getLogger("py_agent")
 # How many listeners stand before what is published in this context; set by the
 # dispatcher around each call, so that agent.handler cannot be used to hide an echo.
 depth_of_publications: ContextVar[int] = ContextVar("depth_of_publications", default=0)
+
+
+# Of what jobs and listeners say themselves.
+OWN = log.getChild("own")
+
+
+class _Named(logging.LoggerAdapter[logging.Logger]):
+    """Puts the name of a job or listener before what it says."""
+
+    def __init__(self, logger: logging.Logger, name: str | None) -> None:
+        super().__init__(logger)
+        self._prefix = "" if name is None else f"{printable(name)}: ".replace("%", "%%")
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        return f"{self._prefix}{msg}", kwargs
 
 
 @dataclass(frozen=True)
@@ -106,10 +123,13 @@ class Handler:
         """How many new events and how many duplicates were published through it."""
         return self._new, self._known
 
-    @property
-    def log(self) -> logging.Logger:
-        """The logger of this job or listener, `py_agent.<its name>`."""
-        return log.getChild(self._source) if self._source else log
+    @cached_property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """The log of this job or listener, whose name stands before each line.
+
+        Its logger is `py_agent.own.<the name>`.
+        """
+        return _Named(OWN.getChild(self._source) if self._source else OWN, self._source)
 
     # What is remembered
 
@@ -143,7 +163,8 @@ class Handler:
         """Store the state as it is now, from within a run that goes on for long.
 
         Everything published so far is in the store already, so the state stays behind
-        it. The next run's window begins here.
+        it. What `http.get_if_changed` knows of pages is stored by the end of a run only.
+        The window of a service begins here from now on.
 
         Raises:
             AgentError: this handler belongs to no job, or the state is no JSON.
@@ -182,7 +203,12 @@ class Handler:
 
         Raises:
             TimeoutError: a `timeout(...)` scope around it has ended.
+            AgentError: it is called in a coroutine.
         """
+        if on_event_loop():
+            raise AgentError(
+                "handler.wait() would stop all coroutines; write await asyncio.sleep(...)"
+            )
         left = time_left()
         wanted = seconds(duration, "wait")
         passed = self._around.stop.wait(wanted if left is None else min(wanted, left))
@@ -267,7 +293,8 @@ class Handler:
         )  # fmt: skip
         if publication.new:
             self._new += 1
-            log.info("New event -> %s: %s", printable(event_type), printable(identifier))
+            log.info("New event -> %s: %s%s", printable(event_type),
+                     printable(identifier), self._how)  # fmt: skip
         else:
             self._known += 1
         return publication
@@ -297,7 +324,8 @@ class Handler:
         self._new += done.new
         self._known += done.total - done.new
         if done.new:
-            log.info("New events -> %s of %s", f"{done.new:,}", f"{done.total:,}")
+            log.info("New events -> %s of %s%s", f"{done.new:,}", f"{done.total:,}",
+                     self._how)  # fmt: skip
         return done
 
     def query_events(self, match: Match, limit: int | None = None) -> list[Event]:
@@ -317,6 +345,10 @@ class Handler:
                 break
             found.append(event)
         return found
+
+    @property
+    def _how(self) -> str:
+        return "" if self._occasion.deliver else " (stored as seen)"
 
     def _admitted(self, triples: Iterable[tuple[str, str, Any]]) -> Iterator[Any]:
         """Yield each event when it may be published; the store takes a thousand first."""

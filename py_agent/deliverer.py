@@ -194,10 +194,28 @@ class Deliverer:
         if unstuck:
             self.hold(lane, None, None)
 
-    def hold(self, lane: Lane, until: int | None, reason: str | None) -> None:
-        """Pause a listener, or let it go on (None)."""
+    def hold(
+        self,
+        lane: Lane,
+        until: int | None,
+        reason: str | None,
+        still: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Pause a listener, or let it go on (None).
+
+        Args:
+            lane: its lane.
+            until: the moment in microseconds; None lets it go on.
+            reason: why it is paused.
+            still: whether there is cause for it, asked under the lock.
+
+        Returns:
+            Whether there was.
+        """
         name = lane.listener.name
         with self.lock:
+            if not still():
+                return False
             lane.hold(until)
             lane.paused_as_stuck = reason == STUCK
             self.look_after(lane)
@@ -207,8 +225,13 @@ class Deliverer:
             log.warning("%s is paused: %s", name, printable(reason or ""))
         try:
             self._store.subscriptions.pause(name, until, reason)
+            with self.lock:
+                overtaken = reason == STUCK and not lane.paused_as_stuck
+            if overtaken:  # the last stuck call has ended meanwhile
+                self._store.subscriptions.pause(name, None, None)
         except StoreError as error:
             log.error("the pause of %s could not be stored: %s", name, error)
+        return True
 
     def find_stuck(self) -> None:
         """Replace the slots of calls that are past their timeout."""
@@ -221,9 +244,12 @@ class Deliverer:
                 self._caller.record_stuck(lane.listener, each)
             self.quiet.notify_all()
         for lane, _ in found:
-            if lane.too_stuck() and not lane.paused(self._caller.now()):
-                self.hold(lane, NEVER, STUCK)
+            too_stuck = partial(self._is_too_stuck, lane)
+            if too_stuck() and self.hold(lane, NEVER, STUCK, too_stuck):
                 log.error("%d calls of %s are stuck, so it is paused",
                           MAX_REPLACED + 1, lane.listener.name)  # fmt: skip
             with self.lock:
                 self.start_calls(lane)
+
+    def _is_too_stuck(self, lane: Lane) -> bool:
+        return lane.too_stuck() and not lane.paused(self._caller.now())

@@ -39,7 +39,7 @@ from .store.event_store import EventStore
 from .store.lock import AgentLock
 from .store.side_file import SideFile, read
 from .store.states import States
-from .store.takeover import CRASH_LIMIT, Takeover, adopt, take_over
+from .store.takeover import Takeover, adopt, take_over
 from .store.wakeup import WakeListener
 from .threads import LoopThread, NewLoop, Threads
 
@@ -116,7 +116,9 @@ class Engine:
             large = schema.prepare(path, thorough=not made_new)
             self._store = store = opened()
             inside = read(path)
-            found = take_over(store, listeners, inside, to_micros(clock.now()), park)
+            services = {each.name for each in registry.jobs if each.keep}
+            now = to_micros(clock.now())
+            found = take_over(store, listeners, inside, now, park, services)
             _tell(found)
             self._side_file = SideFile(path)
         except BaseException:
@@ -136,8 +138,8 @@ class Engine:
         )  # fmt: skip
         self.dispatcher.add(listeners)
         pressure = Backpressure(
-            limits.max_owed, store.deliveries.owed, lambda: len(registry.listeners),
-            self.stop_asked,
+            limits.max_owed, lambda most: store.deliveries.owed(most, store.now()),
+            lambda: len(registry.listeners), self.stop_asked,
         )  # fmt: skip
         runner = Runner(*parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon)
         self.job_threads = Threads("py_agent-job")
@@ -242,7 +244,7 @@ def _tell(found: Takeover) -> None:
     for what in found.crashed:
         log.warning("the last process ended inside %s", what)
     for what in found.dead:
-        log.error("%s ended the agent %d times in a row and is not tried again; see %s",
-                  what, CRASH_LIMIT, "agent dead, agent resume")  # fmt: skip
+        log.error("%s ended the agent too often in a row and is not tried again; see %s",
+                  what, "agent dead, agent jobs, agent resume")  # fmt: skip
     for name in found.parked:
         log.warning("listener %s is not in the code; its deliveries are parked", name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -49,23 +49,23 @@ class Memory:
     """
 
     def __init__(self, stored: Remembered) -> None:
-        self._stored = stored
+        self.stored = stored
         self._reached: int | None = None
 
     @cached_property
     def state(self) -> dict[str, Any]:
         """The state, to be read and changed in place."""
-        return self._decoded(self._stored.state)
+        return self._decoded(self.stored.state)
 
     @cached_property
     def validators(self) -> dict[str, Any]:
         """What pages called themselves when they were fetched last, by URL."""
-        return self._decoded(self._stored.validators)
+        return self._decoded(self.stored.validators)
 
     @property
     def since(self) -> datetime | None:
         """Until when the last successful run looked; None if none has succeeded."""
-        since = self._stored.since
+        since = self.stored.since
         return None if since is None else from_micros(since)
 
     def left(self, since: int | None = None) -> Remembered:
@@ -77,7 +77,7 @@ class Memory:
         Raises:
             AgentError: the state is no JSON object.
         """
-        found = self._stored
+        found = self.stored
         if since is not None and self._reached is not None:
             since = max(since, self._reached)  # not back behind a checkpoint
         looked_at = self.__dict__  # what nobody has looked at is as it was
@@ -97,9 +97,10 @@ class Memory:
         Raises:
             AgentError: the state is no JSON object.
         """
-        found = self.left(since)
         self._reached = since
-        return found
+        # A page's validators say that all of it was published, and only the end of the
+        # run knows that.
+        return replace(self.left(since), validators=self.stored.validators)
 
     def changed(self) -> Remembered | None:
         """Return what is to be remembered, None if that is what the store has.
@@ -108,7 +109,7 @@ class Memory:
             AgentError: the state is no JSON object.
         """
         found = self.left()
-        return None if found == self._stored else found
+        return None if found == self.stored else found
 
     def _decoded(self, text: str) -> dict[str, Any]:
         found = json.loads(text)
@@ -117,6 +118,26 @@ class Memory:
 
 def _encoded(value: dict[str, Any]) -> str:
     try:
+        if problem := _comes_back_otherwise(value, "handler.state"):
+            raise AgentError(f"{problem}; a state holds only what JSON gives back")
         return encode(value, MAX_DATA)
-    except EventError as error:
+    except (EventError, RecursionError) as error:
         raise AgentError(f"handler.state cannot be stored: {error}") from error
+
+
+def _comes_back_otherwise(value: Any, path: str) -> str | None:
+    """Return what JSON would change without a word: the next run would not find it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                return f"{path}: the key {key!r:.80} is no text; write str(...) of it"
+            if problem := _comes_back_otherwise(item, f"{path}[{key!r}]"):
+                return problem
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            if problem := _comes_back_otherwise(item, f"{path}[{place}]"):
+                return problem
+    elif value is not None and not isinstance(value, str | int | float):
+        kind = type(value).__name__
+        return f"{path} is a {kind}, which would come back as something else"
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .errors import EchoError, StoppedError, StorageFault
+from .errors import EchoError, HttpError, StoppedError, StorageFault
 from .failures import Failure, failure_of
 from .retry import Discard, Pause, Retry, RetryPolicy
 from .store.deliveries import Attempt
@@ -64,6 +64,8 @@ def failed(
         return _dead(tried, now, f"gave up after {tries}", failure)
     asked = error.after if isinstance(error, Retry) else None
     delay = policy.delay(max(1, tried), chance) if asked is None else asked
+    if isinstance(error, HttpError) and error.retry_after is not None:
+        delay = max(delay, error.retry_after)  # as the server asked
     # At least one microsecond ahead: a due time of 0 means "never failed".
     due = min(NEVER - 1, now + max(1, round(delay * SECOND)))
     return Attempt(State.RETRYABLE, tried, now, due, failure=failure)

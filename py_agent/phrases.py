@@ -18,6 +18,9 @@ SHORT = {
 }  # fmt: skip
 
 
+LEAST_SECONDS = 0.001  # a shorter interval is lost in the rounding of clocks
+
+
 def zone_of(name: str | tzinfo | None) -> tzinfo | None:
     """Return the time zone of a name, as `"Europe/Berlin"`; None stays None.
 
@@ -59,8 +62,8 @@ def parse_interval(every: str | Seconds) -> Interval:
         UsageError: it is none, or not longer than zero.
     """
     length = parse_length(every, "every")
-    if length <= 0:
-        raise RegistrationError(f"every={every!r} is no time at all; use more than zero")
+    if length < LEAST_SECONDS:
+        raise RegistrationError(f"every={every!r} is less than a millisecond; use more")
     return Interval(length)
 
 
@@ -81,7 +84,7 @@ def parse_length(every: str | Seconds, what: str) -> float:
         unit = short or unit.removesuffix("s")
         if not found or unit not in UNITS:
             raise RegistrationError(
-                f"{every!r} is no {'interval' if what == 'every' else 'length of time'}; "
+                f"{what}: {every!r} is no length of time; "
                 f"write for example '30 seconds', '10 minutes', '1 hour' or '2 days'"
             )
         return seconds(float(found[1] or 1) * UNITS[unit], what)

@@ -69,8 +69,12 @@ def plan_of(
         options["grace"] = parse_length(grace, "grace")
     if expect_every is not None:
         options["expect_every"] = parse_length(expect_every, "expect_every")
-        if options["expect_every"] == 0:
-            raise RegistrationError("expect_every must be more than 0 seconds")
+        least = rule.seconds if isinstance(rule, Interval) else 0
+        if options["expect_every"] <= least:
+            raise RegistrationError(
+                f"expect_every={expect_every!r} must be longer than the job's own rhythm, "
+                f"or it is silent all the time"
+            )
     at_once = isinstance(rule, Interval) if at_start is None else at_start
     return Plan(rule, at_once, options)
 

@@ -101,7 +101,7 @@ class RetryPolicy:
 
 
 class Retry(Exception):
-    """Raised by a listener: try this delivery again later.
+    """Raised by a listener: try this delivery again later; by a job: run again then.
 
     Args:
         after: seconds or timedelta to wait; None takes the policy's own wait.
@@ -112,8 +112,9 @@ class Retry(Exception):
     def __init__(
         self, after: Seconds | None = None, count: bool = True, reason: str = ""
     ) -> None:
-        super().__init__(reason or "the listener asked for a retry")
         self.after = None if after is None else seconds(after, "Retry(after=...)")
+        when = "later" if self.after is None else f"in {self.after:g} s"
+        super().__init__(reason or f"it asked to be tried again {when}")
         self.count = count
 
 

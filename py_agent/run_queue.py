@@ -42,6 +42,7 @@ class RunQueue:
         quiet: whether no delivery is available or running.
         alone: holds all deliveries while it is true.
         ended: told, on the run's thread and without the lock, that a run has ended.
+        put_off: told that a run could not begin, as the store failed.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RunQueue:
         quiet: Callable[[], bool],
         alone: Callable[[bool], None],
         ended: Ended,
+        put_off: Callable[[Entry], None],
     ) -> None:
         self._clock = clock
         self._runner = runner
@@ -61,6 +63,7 @@ class RunQueue:
         self._quiet = quiet
         self._alone = alone
         self._ended = ended
+        self._put_off = put_off
         self._services: deque[Entry] = deque()
         self._waiting: deque[Entry] = deque()
         self._suspects: deque[Entry] = deque()
@@ -81,10 +84,11 @@ class RunQueue:
             crashes: times in a row that the process ended inside its job.
         """
         entry.queued, entry.crashes = True, crashes
-        if crashes >= CRASH_LIMIT - 1:
-            self._suspects.append(entry)
+        if entry.job.keep:
+            self._services.append(entry)
         else:
-            (self._services if entry.job.keep else self._waiting).append(entry)
+            suspect = crashes >= CRASH_LIMIT - 1
+            (self._suspects if suspect else self._waiting).append(entry)
 
     def begin_due(self) -> None:
         """Begin what may begin now."""
@@ -93,7 +97,7 @@ class RunQueue:
             self._end_trial()
         for run in self._above_suspicion(boot):
             self._runner.clear(run)
-        if self._suspects and self._counting(boot) == 0:
+        if self._suspects and self._trial is None and self._counting(boot) == 0:
             self._try_alone()
         if self._trial is not None:
             return
@@ -158,6 +162,7 @@ class RunQueue:
             log.error("job %s does not run: %s", entry.job.name, error)
             self.failures += 1
             entry.queued = False
+            self._put_off(entry)
             return None
 
     def _run(self, entry: Entry, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,8 +113,9 @@ class Runner:
         seen_before = job.first != BASELINE or memory.since is not None
 
         def checkpoint() -> None:
-            # Only a whole run is a baseline.
-            found = memory.reach(self.now() if seen_before else None)
+            # Only a whole run is a baseline, and moves the window, but a service has
+            # no whole runs.
+            found = memory.reach(self.now() if job.keep else None)
             self._states.store_job(self._store.writer, job.name, found)
 
         return Occasion(
@@ -138,6 +140,8 @@ class Runner:
             run.left = run.memory.left(run.began)
             return value, None
         except BaseException as error:
+            if run.job.keep and self._stop.requested and isinstance(error, CancelledError):
+                return None, None  # in the middle, so what it remembers is not stored
             failure = failure_of(error)
             log.warning("job %s failed: %s", run.job.name, printable(str(failure)))
             log.debug("its traceback:\n%s", failure.traceback)
@@ -170,7 +174,7 @@ class Runner:
         if run.left is None:
             self._store.runs.close(run.number, result)
         else:
-            keep = self._states.keep_job(run.job.name, run.left)
+            keep = self._states.keep_job(run.job.name, run.left, run.began)
             self._store.runs.close(run.number, result, keep)
         if run.suspected:
             self.clear(run)

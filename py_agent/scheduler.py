@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from .clock import Clock, from_micros, to_micros
-from .errors import AgentError, NotFoundError, StoreError
+from .errors import AgentError, HttpError, NotFoundError, StoreError
 from .failures import Failure
 from .fluent import Schedule, asks_to_cancel
 from .registry import Job
@@ -24,6 +24,7 @@ from .run_queue import RunQueue
 from .runner import Run, Runner
 from .silence import Silence
 from .store.runs import Runs
+from .store.takeover import CRASH_LIMIT
 from .threads import Threads
 from .timetable import Entry, Timetable, runs_late
 from .timing import Always, Interval
@@ -76,8 +77,11 @@ class Scheduler:
         self._refused = refused
         self._changed = threading.Condition()
         self._timetable = Timetable(clock, self._recall, chance)
-        self._queue = RunQueue(clock, runner, threads, most, quiet, alone, self._ended)
+        self._queue = RunQueue(
+            clock, runner, threads, most, quiet, alone, self._ended, self._put_off
+        )
         self._chance = chance
+        self._planned: set[Entry] = set()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._failures = 0
@@ -89,9 +93,9 @@ class Scheduler:
 
     def start(self) -> None:
         """Plan every entry from now and begin to run what is due."""
+        self._schedule.added = self._add
         for entry in list(self._schedule.entries):
             self._add(entry)
-        self._schedule.added = self._add
         self._thread = threading.Thread(
             target=self._loop, name="py_agent-scheduler", daemon=True
         )
@@ -191,14 +195,22 @@ class Scheduler:
     def _add(self, entry: Entry) -> None:
         last = None
         with self._changed:
+            if entry in self._planned:
+                return  # added by another thread during the start
+            self._planned.add(entry)
             try:
                 last = self._last_run(entry)
-                self._silence.watch(entry.job, self._runs.job(entry.job.name).since)
+                self._watch(entry.job)
             except StoreError as error:
                 log.error("when job %s ran last cannot be read: %s", entry.job.name, error)
             if self._timetable.add(entry, None if last is None else from_micros(last)):
                 self._skip(entry)
             self._changed.notify_all()
+
+    def _watch(self, job: Job) -> None:
+        if job.expect_every is not None:
+            known = from_micros(self._runs.known_since(job.name, self._runner.now()))
+            self._silence.watch(job, self._runs.job(job.name).since, known)
 
     def _last_run(self, entry: Entry) -> int | None:
         """Return from when on an entry waits, in microseconds; None if from now on."""
@@ -247,21 +259,33 @@ class Scheduler:
         except StoreError as error:
             log.error("job %s does not run: %s", entry.job.name, error)
             self._failures += 1
+            self._put_off(entry)
             return
         if known.paused:
             log.warning("job %s is paused: %s; agent resume %s lets it go on",
                         entry.job.name, known.pause_reason, entry.job.name)  # fmt: skip
-        if known.paused or entry.queued:
+        if entry.job.keep and known.crashes >= CRASH_LIMIT - 1 and not entry.delayed:
+            # It was inside its function at each crash, guilty or not: a while later, so
+            # that a guilty one leaves the others time to work, and to be acquitted.
+            entry.delayed = True
+            longest = BACKOFF.ceiling(known.crashes)
+            self._timetable.move(entry, self._chance.uniform(longest / 2, longest), True)
+        elif known.paused or entry.queued:
             self._skip(entry)
         else:
             entry.wanted = False
             self._queue.add(entry, known.crashes)
+
+    def _put_off(self, entry: Entry) -> None:
+        """Try again soon, as the run that was due has not begun."""
+        self._timetable.take_back(entry, BACKOFF.delay(1, self._chance))
 
     def _skip(self, entry: Entry) -> None:
         entry.skip_row = self._runner.skip(entry.job.name, entry.skip_row)
 
     def _cancel(self, entry: Entry) -> None:
         self._schedule.cancel(entry)
+        self._planned.discard(entry)
         self._silence.forget(entry.job)
 
     def _seconds_to_wait(self) -> float:
@@ -296,9 +320,10 @@ class Scheduler:
         lasted = self._clock.boot() - run.started
         if failure is None:
             self._silence.succeeded(entry.job, from_micros(run.began))
-        if failure is None or (entry.job.keep and lasted >= SERVICE_SECONDS):
-            entry.failures = 0
-        entry.failures += entry.job.keep or failure is not None
+        if entry.job.keep:
+            entry.failures = 1 if lasted >= SERVICE_SECONDS else entry.failures + 1
+        else:
+            entry.failures = 0 if failure is None else entry.failures + 1
         if entry.wanted:
             self._timetable.move(entry, 0, earlier=True)
             return
@@ -307,4 +332,6 @@ class Scheduler:
             self._timetable.move(entry, asked, earlier=True)
         elif entry.failures:
             delay = BACKOFF.delay(entry.failures, self._chance)
+            if isinstance(run.error, HttpError) and run.error.retry_after is not None:
+                delay = max(delay, run.error.retry_after)  # as the server asked
             self._timetable.move(entry, delay, earlier=entry.job.keep)

@@ -22,6 +22,7 @@ log = logging.getLogger("py_agent.scheduler")
 SILENT, RECOVERED = "job.silent", "job.recovered"
 
 FIRST_SECONDS = 60.0  # what a job has to make up for a silence from before the start
+NEVER = float("inf")
 AGAIN_SECONDS = 60.0  # after a storage fault, before it is told again
 
 
@@ -32,6 +33,8 @@ class _Watched:
     since: datetime | None  # the last success
     deadline: float  # boot time at which it is silent
     silent: bool = False
+    untold: datetime | None = None  # the success before a silence whose end is not stored
+    again: float = NEVER  # boot time at which that is tried again
 
 
 class Silence:
@@ -54,21 +57,21 @@ class Silence:
         self._aside = aside
         self._watched: dict[str, _Watched] = {}
 
-    def watch(self, job: Job, since: datetime | None) -> None:
+    def watch(self, job: Job, since: datetime | None, known: datetime) -> None:
         """Expect a job to succeed from now on.
 
         Args:
             job: the job.
             since: when its last successful run began; None if none has succeeded.
+            known: when the job was planned for the first time.
 
         Raises:
             StoreError: the store cannot be read.
         """
         if job.expect_every is None:
             return
-        left = job.expect_every
-        if since is not None:
-            left -= max(0.0, (self._clock.now() - since).total_seconds())
+        waited = (self._clock.now() - (since or known)).total_seconds()
+        left = job.expect_every - max(0.0, waited)
         left = max(left, min(job.expect_every, FIRST_SECONDS))
         silent = self._is_told(_identifier(job, since))
         self._watched[job.name] = _Watched(
@@ -87,7 +90,7 @@ class Silence:
         """
         watched = self._watched.get(job.name)
         if watched is not None and watched.silent:
-            self._publish(RECOVERED, watched, watched.since)
+            self._recover(watched, watched.since)
 
     def succeeded(self, job: Job, began: datetime) -> None:
         """Note that a run which began at that moment has succeeded."""
@@ -98,22 +101,36 @@ class Silence:
             watched.deadline = self._clock.boot() + watched.expected
 
     def tell_due(self) -> None:
-        """Publish an event for each job that has become silent."""
+        """Publish an event for each job that has become silent, and what failed before."""
         boot = self._clock.boot()
         for watched in self._watched.values():
+            if watched.again <= boot:
+                watched.again = NEVER
+                self._aside(partial(self._recover, watched, watched.untold))
             if not watched.silent and watched.deadline <= boot:
                 watched.silent = True
                 log.warning("job %s has not succeeded for %g s",
                             watched.job.name, watched.expected)  # fmt: skip
-                self._aside(partial(self._publish, SILENT, watched, watched.since))
+                self._aside(partial(self._silence, watched, watched.since))
 
     def seconds_to_wait(self) -> float:
         """Return the seconds until a job becomes silent; infinite if none will."""
         boot = self._clock.boot()
-        waiting = (w.deadline - boot for w in self._watched.values() if not w.silent)
-        return min(waiting, default=float("inf"))
+        moments = [w.again for w in self._watched.values()]
+        moments += [w.deadline for w in self._watched.values() if not w.silent]
+        return min(moments, default=NEVER) - boot
 
-    def _publish(self, event_type: str, watched: _Watched, since: datetime | None) -> None:
+    def _recover(self, watched: _Watched, since: datetime | None) -> None:
+        if not self._publish(RECOVERED, watched, since):
+            watched.untold, watched.again = since, self._clock.boot() + AGAIN_SECONDS
+
+    def _silence(self, watched: _Watched, since: datetime | None) -> None:
+        if not self._publish(SILENT, watched, since):
+            watched.deadline = self._clock.boot() + AGAIN_SECONDS
+            watched.silent = False
+
+    def _publish(self, event_type: str, watched: _Watched, since: datetime | None) -> bool:
+        """Store one of the two events; false if the store failed."""
         identifier = _identifier(watched.job, since)
         data = {
             "job": watched.job.name,
@@ -124,9 +141,8 @@ class Silence:
             self._store.publish(event_type, identifier, data, source=watched.job.name)
         except StoreError as error:
             log.error("%s of %s is not stored: %s", event_type, watched.job.name, error)
-            if event_type == SILENT:
-                watched.deadline = self._clock.boot() + AGAIN_SECONDS
-                watched.silent = False
+            return False
+        return True
 
     def _is_told(self, identifier: str) -> bool:
         try:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .clock import Clock
+
+
+def on_event_loop() -> bool:
+    """Return whether this is a coroutine's code, which must not wait plainly."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Stop:

@@ -13,7 +13,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from typing import Any
 
 from .stopping import Stop
@@ -127,10 +126,11 @@ class LoopThread:
         Args:
             coroutine: the awaitable to run.
             timeout: seconds after which it is cancelled at its next await.
-            stop: cancels it likewise when asked for, and that is then no failure.
+            stop: cancels it likewise when asked for.
 
         Raises:
             TimeoutError: it was cancelled for its time.
+            CancelledError: it was cancelled otherwise.
         """
         loop, tasks = self._running(), list[asyncio.Task[Any] | None]()
         future = asyncio.run_coroutine_threadsafe(_bounded(coroutine, timeout, tasks), loop)
@@ -141,12 +141,7 @@ class LoopThread:
         if stop is None:
             return future.result()
         with stop.calls(lambda: loop.call_soon_threadsafe(_cancel, loop, tasks)):
-            try:
-                return future.result()
-            except CancelledError:
-                if stop.requested:
-                    return None
-                raise
+            return future.result()
 
     def callers(self) -> tuple[int | None, frozenset[int]]:
         """Return the loop's thread and those that wait for a coroutine, by ident."""

@@ -49,8 +49,10 @@ class Entry:
     due: float = NEVER  # boot time
     due_at: datetime | None = None  # the moment, where a wall-clock rule says it
     ran: list[datetime] = field(default_factory=list)  # by the wall clock, sorted
+    noted: datetime | None = None  # which of them was added last
     queued: bool = False  # waits for a thread, or runs
     wanted: bool = False  # somebody asked for a run that has not begun yet
+    delayed: bool = False  # whether the start of a service was put off for its crashes
     cancelled: bool = False
     skip_row: int | None = None
     failures: int = 0  # runs in a row that failed
@@ -67,7 +69,7 @@ def runs_late(job: Job, late: float) -> bool:
     """
     if job.misfire == SKIP:
         return late <= (LATE_SECONDS if job.grace is None else job.grace)
-    return job.grace is None or late <= job.grace
+    return job.grace is None or late <= max(job.grace, LATE_SECONDS)
 
 
 class Timetable:
@@ -160,6 +162,12 @@ class Timetable:
             entry.due, entry.due_at = due, None  # whatever the wall clock shows then
             self._push(entry)
 
+    def take_back(self, entry: Entry, delay: float) -> None:
+        """Let an entry be due again after so many seconds: its run could not begin."""
+        if entry.noted in entry.ran:
+            entry.ran.remove(entry.noted)
+        self.move(entry, delay, earlier=True)
+
     def seconds_to_wait(self) -> float:
         """Return the seconds until something is due; infinite if nothing will be."""
         while self._heap and self._heap[0][0] != self._heap[0][2].due:
@@ -179,6 +187,8 @@ class Timetable:
             wait = entry.rule.wait(self._chance)
             missed = max(0.0, (boot - previous) // wait)  # they all become one run
             entry.due = previous + wait * (1 + missed)
+            if entry.due <= boot:
+                entry.due += wait  # by rounding
         else:
             now = self._clock.now()
             entry.due_at = _next(entry, entry.rule, now)
@@ -197,7 +207,9 @@ class Timetable:
         if not isinstance(entry.rule, Interval | Always):
             ran = max(now, entry.due_at or now)
             insort(entry.ran, ran)
-            del entry.ran[: max(0, bisect_right(entry.ran, ran) - RAN)]
+            most = RAN if entry.rule.once else 1
+            del entry.ran[: max(0, bisect_right(entry.ran, ran) - most)]
+            entry.noted = ran
 
     def _look_up(self, entry: Entry, now: datetime) -> None:
         """Remember the runs of an entry that the store knows of around the present."""

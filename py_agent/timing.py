@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cached_property
 from itertools import islice
+from zoneinfo import ZoneInfoNotFoundError
 
 from cronsim import CronSim
+
+from .errors import RegistrationError
 
 UNITS = {
     "second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800,
@@ -209,7 +212,13 @@ class Cron:
         """The machine's own zone by name: an offset alone knows no daylight saving."""
         from tzlocal import get_localzone
 
-        return get_localzone()
+        try:
+            return get_localzone()
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise RegistrationError(
+                "the machine's time zone has no name that is known (TZ, /etc/localtime); "
+                "say which one is meant with tz="
+            ) from error
 
     def __str__(self) -> str:
         zone = "" if self.zone is None else f" {self.zone}"

@@ -17,4 +17,5 @@ def upgrade() -> None:
         ("jobs", "validators"),
     ):
         op.add_column(table, sa.Column(name, sa.Text, nullable=False, server_default=EMPTY))
-    op.add_column("jobs", sa.Column("known_since", sa.BigInteger))
+    for name in ("known_since", "last_success"):
+        op.add_column("jobs", sa.Column(name, sa.BigInteger))

@@ -10,6 +10,7 @@ import requests
 from requests.utils import get_encoding_from_headers
 
 from ..errors import HttpError
+from .secrets import hide_secrets
 from .text import excerpt, shown_url
 from .waits import is_worth_retrying
 
@@ -37,7 +38,8 @@ class Answer(requests.Response):
         """
         if self.ok:
             return
-        said = excerpt(self.text[:1_000])
+        # A server may well quote what it was sent.
+        said = excerpt(hide_secrets(self.text[:1_000], self.request))
         raise HttpError(
             f"{self._what()}: status {self.status_code} {excerpt(str(self.reason or ''))}"
             f"{': ' if said else ''}{said}",

@@ -28,6 +28,7 @@ from .answer import Answer
 from .changes import conditions, is_same, key_of, remember, validators_of
 from .limits import MAX_BYTES, Call, Deadline, TimeLeft, current
 from .mapping import explained
+from .secrets import secret_headers
 from .text import origin, shown_url
 from .waits import SAFE, asked_wait, is_worth_retrying
 from .wire import LimitedAdapter
@@ -38,13 +39,6 @@ TIMEOUT = 30.0  # seconds, all in all
 MAX_REDIRECTS = 5
 BACKOFF = RetryPolicy(attempts=None, first=0.5, cap=10)
 
-# Headers that go along to another host, as they cannot hold a credential.
-_HARMLESS = frozenset(
-    """accept accept-charset accept-encoding accept-language cache-control connection
-    content-encoding content-language content-length content-type if-match
-    if-modified-since if-none-match if-unmodified-since proxy-authorization range
-    transfer-encoding user-agent""".split()
-)
 _FOREIGN = (requests.RequestException, Urllib3Error, OSError, ValueError)
 
 if TYPE_CHECKING:
@@ -236,7 +230,7 @@ class Http(requests.Session):
         """Drop at a redirect to another host all that may be a credential."""
         first = response.history[0] if response.history else response
         if origin(prepared_request.url) != origin(first.request.url):
-            for name in _possible_secrets(prepared_request):
+            for name in secret_headers(prepared_request):
                 del prepared_request.headers[name]
 
     def _check(self, call: Call, request: PreparedRequest) -> None:
@@ -247,7 +241,7 @@ class Http(requests.Session):
             raise HttpRefusedError(f"{shown_url(url)}: only http and https are allowed")
         if call.first is None:
             call.first = target
-            call.secret = bool(_possible_secrets(request))
+            call.secret = bool(secret_headers(request))
         elif call.secret and call.first[0] == "https" and target[0] == "http":
             raise HttpRefusedError(
                 f"{shown_url(url)}: a redirect from https to http is not followed with "
@@ -323,8 +317,3 @@ def _asks_too_much(answer: Answer, asked: float) -> HttpError:
         retry_after=asked,
         transient=True,
     )
-
-
-def _possible_secrets(request: PreparedRequest) -> list[str]:
-    """Return the headers of a request that may hold a credential."""
-    return [name for name in request.headers if name.lower() not in _HARMLESS]

@@ -25,7 +25,7 @@ from ..failures import Failure
 from .dialects import Statement, damaged_values, insert, texts_of
 from .reader import Reader
 from .subscriptions import NEVER
-from .tables import OWED, State, attempt_errors, deliveries, events, store
+from .tables import OWED, State, attempt_errors, deliveries, events, store, subscriptions
 from .writer import Work, Writer
 
 # Spelled as in the partial index, or SQLite does not see that the index applies.
@@ -88,7 +88,17 @@ _ANY_BLOCKED = Statement(
 _NEWEST = Statement(select(func.coalesce(func.max(events.c.id), 0)))
 _OWED = Statement(
     select(func.count()).select_from(
-        select(deliveries.c.event_id).where(_IS_OWED).limit(bindparam("most")).subquery()
+        select(deliveries.c.event_id)
+        .where(
+            _IS_OWED,
+            deliveries.c.subscription_id.not_in(
+                select(subscriptions.c.id).where(
+                    subscriptions.c.paused_until > bindparam("now")
+                )
+            ),
+        )
+        .limit(bindparam("most"))
+        .subquery()
     )
 )
 _VERSION = Statement(select(store.c.deliveries_version))
@@ -222,9 +232,14 @@ class Deliveries:
         row = self._reader.row(_NEWEST)
         return int(row[0]) if row else 0
 
-    def owed(self, most: int) -> int:
-        """Count the owed deliveries of all listeners, up to a number."""
-        row = self._reader.row(_OWED, most=most)
+    def owed(self, most: int, now: int) -> int:
+        """Count the owed deliveries of all listeners that are not paused, up to a number.
+
+        Args:
+            most: the number at which to stop counting.
+            now: the present in microseconds.
+        """
+        row = self._reader.row(_OWED, most=most, now=now)
         return int(row[0]) if row else 0
 
     def still_owed(self, owed: Owed) -> bool:

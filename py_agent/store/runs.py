@@ -33,9 +33,9 @@ _SKIP = Statement(
     .values(skips=runs.c.skips + literal_column("1"))
 )
 _JOB = Statement(
-    select(
-        jobs.c.crashes, jobs.c.paused, jobs.c.pause_reason, jobs.c.succeeded_until
-    ).where(jobs.c.name == bindparam("key"))
+    select(jobs.c.crashes, jobs.c.paused, jobs.c.pause_reason, jobs.c.last_success).where(
+        jobs.c.name == bindparam("key")
+    )
 )
 _LAST_STARTED = Statement(
     select(runs.c.started)

@@ -33,6 +33,7 @@ _KEEP_JOB = Statement(
     update(jobs).where(jobs.c.name == bindparam("key")),
     "state", "validators", "succeeded_until",
 )  # fmt: skip
+_SUCCEEDED = Statement(update(jobs).where(jobs.c.name == bindparam("key")), "last_success")
 _KEEP_LISTENER = Statement(
     update(subscriptions).where(subscriptions.c.name == bindparam("key")),
     "state", "validators",
@@ -59,13 +60,23 @@ class States:
         """Return what a listener remembers."""
         return self._read(_LISTENER, name)
 
-    def keep_job(self, name: str, found: Remembered) -> Work[None]:
+    def keep_job(self, name: str, found: Remembered, began: int) -> Work[None]:
         """Remember for a job from now on; return what writes it in a transaction.
 
-        For what rides, which is written sooner or later.
+        Args:
+            name: the job.
+            found: what a run that succeeded has left.
+            began: when that run began, in microseconds.
         """
+        write = self._write_job(name, found)
+
+        def write_success(cursor: sqlite3.Cursor) -> None:
+            write(cursor)
+            _SUCCEEDED.run(cursor, key=name, last_success=began)
+
+        # At once: what rides is written sooner or later.
         self._keep(_JOB, name, found)
-        return self._write_job(name, found)
+        return write_success
 
     def store_job(self, writer: Writer, name: str, found: Remembered) -> None:
         """Write what a job remembers, and remember it then.

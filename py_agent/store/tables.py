@@ -169,6 +169,8 @@ jobs = Table(
     Column("validators", Text, nullable=False, server_default=EMPTY),
     # When an interval was planned first, so that restarts do not put it off for ever.
     Column("known_since", BigInteger),
+    # When the last run that succeeded began; a checkpoint is none.
+    Column("last_success", BigInteger),
 )  # fmt: skip
 
 runs = Table(

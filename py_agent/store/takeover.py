@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, literal_column, select, text, update
@@ -28,6 +28,7 @@ from .subscriptions import CHANGE, PAUSE, TOUCH, Subscription, add, read_all
 from .tables import OWED, Outcome, State, deliveries, events, jobs, runs, store
 
 CRASH_LIMIT = 3  # times in a row that a call may end the process
+SERVICE_CRASH_LIMIT = 10  # of a service, which is inside its function at every crash
 STUCK = "too many calls are stuck"  # a pause with this reason ends with the process
 
 _OF_DELIVERY = (
@@ -97,6 +98,7 @@ def take_over(
     inside: Inside,
     now: int,
     park: bool = True,
+    services: Collection[str] = (),
 ) -> Takeover:
     """Bring the store in line with this process.
 
@@ -106,6 +108,7 @@ def take_over(
         inside: what the side file of the last process says.
         now: the present in microseconds.
         park: whether this process speaks for all listeners of the store.
+        services: the names of the jobs that are services.
 
     Returns:
         What was found, for the log.
@@ -115,7 +118,7 @@ def take_over(
     def work(cursor: sqlite3.Cursor) -> Takeover:
         found = Takeover()
         if inside.life and inside.life != _CHARGED.run(cursor).fetchone()[0]:
-            _charge(cursor, inside, now, found)
+            _charge(cursor, inside, now, found, services)
             _SET_CHARGED.run(cursor, charged_life=inside.life)
         _FREE.run(cursor)
         _CRASHED_RUNS.run(
@@ -143,7 +146,13 @@ def adopt(opened: EventStore, listener: Listener) -> None:
     opened.writer.run(work)
 
 
-def _charge(cursor: sqlite3.Cursor, inside: Inside, now: int, found: Takeover) -> None:
+def _charge(
+    cursor: sqlite3.Cursor,
+    inside: Inside,
+    now: int,
+    found: Takeover,
+    services: Collection[str],
+) -> None:
     for event_id, subscription_id in inside.deliveries:
         row = _LOOK.run(cursor, event=event_id, subscription=subscription_id).fetchone()
         if row is None or row[0] not in (*OWED, State.PARKED):
@@ -166,9 +175,10 @@ def _charge(cursor: sqlite3.Cursor, inside: Inside, now: int, found: Takeover) -
         row = _JOB_CRASHES.run(cursor, key=name).fetchone()
         crashes = (row[0] if row else 0) + 1
         set_crashes(cursor, name, crashes)
-        if crashes >= CRASH_LIMIT:
+        dead = crashes >= (SERVICE_CRASH_LIMIT if name in services else CRASH_LIMIT)
+        if dead:
             pause_job(cursor, name, f"it ended the agent {crashes} times in a row")
-        (found.dead if crashes >= CRASH_LIMIT else found.crashed).append(f"job {name}")
+        (found.dead if dead else found.crashed).append(f"job {name}")
 
 
 def _adopt(

@@ -29,6 +29,8 @@ BATCH = 500  # messages that are handed over together at most
 BATCH_BYTES = 1024 * 1024  # and so many bytes, but for the last of them
 SEND_TIMEOUT = 5  # seconds in which the network must take what is sent
 
+PATIENCE = 6  # times the pong's timeout that one frame may take to come in
+
 TOO_LATE = "it took too long"
 CONTROL_BYTES = 125  # of a ping, pong or close at most: RFC 6455, 5.5
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, TOO_BIG = 1000, 1001, 1002, 1009  # RFC 6455, 7.4.1
@@ -80,6 +82,7 @@ class Connection:
         self._lost: Lost | None = None  # met after messages that were handed over first
         self._silent = False  # after a close (RFC 6455, 5.5.1), or a frame that failed
         self._pinged: float | None = None  # since when no answer has come
+        self._frame_began: float | None = None  # of a frame that is not whole yet
         self._ping_at = 0.0
 
     def __enter__(self) -> Self:
@@ -174,7 +177,9 @@ class Connection:
         self._until = time.monotonic() + patience
         try:
             while True:
-                message = self._take(self._socket.recv_frame())
+                frame = self._socket.recv_frame()
+                self._frame_began = None
+                message = self._take(frame)
                 if message is not None:
                     return message
         except websocket.WebSocketTimeoutException:
@@ -190,6 +195,7 @@ class Connection:
         self._socket.settimeout(left)
         received: bytes = self._receive(size)
         self._pinged = None
+        self._frame_began = self._frame_began or time.monotonic()
         return received
 
     def _room(self) -> int:
@@ -225,6 +231,9 @@ class Connection:
         since = self._pinged if waiting else None
         if since is not None and now - since >= self._server.pong_timeout:
             raise Lost(f"no answer to a ping within {self._server.pong_timeout:g} s")
+        began = self._frame_began if waiting else None
+        if began is not None and now - began >= PATIENCE * self._server.pong_timeout:
+            raise Lost("a message trickles in too slowly")
         if now >= self._ping_at:
             self._send_if_possible(b"", ABNF.OPCODE_PING)
             self._ping_at = now + self._server.ping_every

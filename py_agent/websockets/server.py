@@ -22,12 +22,12 @@ class Server:
     """
 
     url: str
-    headers: dict[str, str] = field(repr=False)
-    ca: Path | None
-    connect_timeout: float
-    ping_every: float
-    pong_timeout: float
-    max_message: int
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    ca: Path | None = None
+    connect_timeout: float = 10
+    ping_every: float = 20
+    pong_timeout: float = 10
+    max_message: int = 1024 * 1024
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ping_every", "pong_timeout", "max_message"):

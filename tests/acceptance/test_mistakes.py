@@ -60,7 +60,7 @@ def test_wrong_values_are_told_all_at_once(folder: Path, run: Run) -> None:
     done = run("agent", "go")
     lines = mistakes(done.stderr)
     assert done.returncode == 2
-    assert any("'1 fortnight' is no interval" in line for line in lines)
+    assert any("'1 fortnight' is no length of time" in line for line in lines)
     assert any("did you mean watch_folder?" in line for line in lines)
     assert any("[[jobs]] 3" in line and "path" in line for line in lines)
     assert any("'event_typ'" in line or "file" in line for line in lines)

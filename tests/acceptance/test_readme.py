@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_every_block_is_known_to_a_test() -> None:
     """Given the README, When its blocks are counted, Then each kind is one that is run."""
     kinds = [kind for kind, _ in BLOCKS]
     assert sorted(set(kinds)) == ["python", "sh", "toml"]
-    assert kinds.count("python") == 6  # that with tests is run by tests/kit
+    assert kinds.count("python") == 7  # that with tests is run by tests/kit
     assert kinds.count("toml") == 2
     assert kinds.count("sh") == 7
 
@@ -116,6 +117,22 @@ def test_what_is_fetched_is_published(agent: AgentUnderTest, http: RequestsMock)
     assert [run.published for run in runs] == [1, 0]
     assert http.calls[1].request.headers["If-None-Match"] == '"1"'
     assert agent.published("issue.seen", id=7)
+
+
+def test_the_service_of_ones_own_reads(folder: Path, run: Run) -> None:
+    """Given the README's service and a server, When tried, Then its message is an event."""
+    from websockets.sync.server import serve
+
+    (folder / "mine.py").write_text(python_with("def ticks("), encoding="utf-8")
+    with serve(lambda client: client.send("hello"), "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
+        text = (folder / "mine.py").read_text(encoding="utf-8")
+        (folder / "mine.py").write_text(text.replace("ws://127.0.0.1:8001/ticks", url))
+        done = run("agent-test", "-m", "-j", "mine.ticks", "--for", "2s", "--json")
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert '"identifier": "hello"' in done.stdout
 
 
 def test_the_settings_are_handed_over(folder: Path, run: Run) -> None:

@@ -141,7 +141,7 @@ def test_mistakes_of_settings_are_told_with_the_others(shop: Path, run: Run) -> 
     config(shop, BAD + wrong)
     done = run("agent", "go")
     assert done.returncode == 2
-    assert "'1 fortnight' is no interval" in done.stderr
+    assert "'1 fortnight' is no length of time" in done.stderr
     assert "there is no section 'maill'; did you mean mail?" in done.stderr
     assert "[mail] port: " in done.stderr
     assert CANARY not in done.stderr

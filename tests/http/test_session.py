@@ -211,3 +211,20 @@ def test_importing_py_agent_loads_no_requests(code: str, tmp_path: Path) -> None
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "secret", ["BEARERSECRET", "URLSECRET", "KEYSECRET", "QUERYSECRET"]
+)
+def test_what_a_server_quotes_of_our_secrets_is_hidden(
+    http: Http, server: Server, secret: str
+) -> None:
+    """A refusal that repeats what it was sent ends up in logs and in the store."""
+    quoted = b"bad: Bearer BEARERSECRET, user:URLSECRET, KEYSECRET, k=QUERYSECRET, page=2"
+    server.say(reply(403, body=quoted))
+    url = server.url().replace("//", "//user:URLSECRET@") + "?k=QUERYSECRET&page=2"
+    headers = {"X-Auth": "Bearer BEARERSECRET", "X-Key": "KEYSECRET"}
+    with pytest.raises(HttpError) as raised:
+        http.get(url, headers=headers).raise_for_status()
+    assert secret not in str(raised.value)
+    assert "bad: Bearer" in str(raised.value) and "page=2" in str(raised.value)

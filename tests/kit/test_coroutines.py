@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from py_agent import Event, Handler, RetryPolicy, listen_for
+from py_agent import AgentError, Event, Handler, RetryPolicy, listen_for
 from py_agent.testing import AgentUnderTest
 
 
@@ -135,17 +135,16 @@ def test_a_socket_that_a_coroutine_awaits_is_waited_for(agent: AgentUnderTest) -
     assert agent.clock.now() == now
 
 
-def test_a_plain_wait_in_a_coroutine_waits_on_the_clock(agent: AgentUnderTest) -> None:
-    """Given handler.wait on the loop's own thread, When the job is run,
-    Then time passes.
+def test_a_plain_wait_in_a_coroutine_is_refused(agent: AgentUnderTest) -> None:
+    """Given handler.wait on the loop's own thread, When the job is run, Then it says what
+    to write instead.
     """
 
     async def job(handler: Handler) -> None:
-        assert handler.wait(60)
+        handler.wait(60)
 
-    now = agent.clock.now()
-    agent.run_job(job)
-    assert agent.clock.now() - now == timedelta(minutes=1)
+    with pytest.raises(AgentError, match=r"await asyncio.sleep"):
+        agent.run_job(job)
 
 
 def test_a_result_from_another_thread_reaches_a_sleeping_loop(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from listeners.notify import AT_ONCE, NotSentError, filled, notify
+from listeners.notify import MOST_HANGING, NotSentError, filled, notify
 from py_agent import Event, Pause
 from py_agent.testing import AgentUnderTest, Delivery
 from py_agent.timeouts import timeout
@@ -215,14 +215,14 @@ def test_the_scope_of_time_holds(running: AgentUnderTest, hanging: Hanging) -> N
 
 def test_what_hangs_does_not_pile_up(running: AgentUnderTest, hanging: Hanging) -> None:
     """Given a place that never answers, Then a few threads hang, and then it pauses."""
-    for _ in range(AT_ONCE):
+    for _ in range(MOST_HANGING):
         with pytest.raises(NotSentError):
             notify(running.handler, event(), place(hanging.web, "?rto=1000"), within=0)
-    with pytest.raises(Pause, match=f"{AT_ONCE} earlier notifications have not ended"):
+    with pytest.raises(Pause, match=f"{MOST_HANGING} earlier notifications have not ended"):
         notify(running.handler, event(), place(hanging.web))
     hanging.let_go()
     notify(running.handler, event(), place(hanging.web))
-    assert len(hanging.web.seen) == AT_ONCE + 1
+    assert len(hanging.web.seen) == MOST_HANGING + 1
 
 
 def test_the_process_ends_while_one_hangs(hanging: Hanging, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_job_remembers_after_a_restart(
     store: EventStore, states: States, open_store: Open
 ) -> None:
     """Given a state that was written, When the store is opened anew, Then it is there."""
-    store.writer.run(states.keep_job("poll", FOUND))
+    store.writer.run(states.keep_job("poll", FOUND, NOW))
     store.close()
 
     assert States(open_store().reader).of_job("poll") == FOUND
@@ -58,7 +58,7 @@ def test_a_listener_remembers_after_a_restart(
 
 def test_the_next_run_sees_it_before_it_is_written(states: States) -> None:
     """Given a state whose transaction is still to come, When asked, Then it is known."""
-    states.keep_job("poll", FOUND)
+    states.keep_job("poll", FOUND, NOW)
     assert states.of_job("poll") == FOUND
 
 
@@ -68,7 +68,7 @@ def test_a_state_is_written_together_with_the_end_of_its_run(
     """Given a run that ended, When its row rides, Then both or neither are there."""
     run = store.runs.open("poll", NOW)
     store.writer.flush()
-    keep = states.keep_job("poll", FOUND)
+    keep = states.keep_job("poll", FOUND, NOW)
     store.runs.close(run, RunResult(Outcome.COMPLETED, NOW), keep)
     assert (run_rows(store)[0]["outcome"], job_rows(store)) == ("running", [])
 
@@ -81,8 +81,8 @@ def test_a_state_is_written_together_with_the_end_of_its_run(
 
 def test_the_last_of_several_states_is_kept(store: EventStore, states: States) -> None:
     """Given two runs that end before a commit, When it comes, Then the later one stands."""
-    store.writer.ride(states.keep_job("poll", FOUND))
-    store.writer.ride(states.keep_job("poll", LATER))
+    store.writer.ride(states.keep_job("poll", FOUND, NOW))
+    store.writer.ride(states.keep_job("poll", LATER, NOW))
     store.writer.flush()
     assert States(store.reader).of_job("poll") == LATER
 
@@ -90,8 +90,8 @@ def test_the_last_of_several_states_is_kept(store: EventStore, states: States) -
 def test_a_state_changes_nothing_else_of_the_job(store: EventStore, states: States) -> None:
     """Given a job with crashes, When its state is written, Then they stay."""
     store.runs.set_crashes("poll", 2)
-    store.writer.run(states.keep_job("poll", FOUND))
-    store.writer.run(states.keep_job("poll", LATER))
+    store.writer.run(states.keep_job("poll", FOUND, NOW))
+    store.writer.run(states.keep_job("poll", LATER, NOW))
     assert store.runs.job("poll").crashes == 2
     (row,) = job_rows(store)
     assert (row["state"], row["validators"]) == (LATER.state, LATER.validators)
@@ -100,7 +100,7 @@ def test_a_state_changes_nothing_else_of_the_job(store: EventStore, states: Stat
 def test_jobs_and_listeners_of_one_name_are_two(store: EventStore, states: States) -> None:
     """Given a job and a listener of the same name, Then their states do not mix."""
     start(store, listener("same"))
-    store.writer.run(states.keep_job("same", FOUND))
+    store.writer.run(states.keep_job("same", FOUND, NOW))
     store.writer.run(states.keep_listener("same", LATER))
     again = States(store.reader)
     assert (again.of_job("same").state, again.of_listener("same").state) == (
@@ -128,7 +128,7 @@ def test_many_may_ask_at_once(store: EventStore, states: States) -> None:
 
     def keep(name: str) -> None:
         states.of_job(name)
-        store.writer.run(states.keep_job(name, FOUND))
+        store.writer.run(states.keep_job(name, FOUND, NOW))
 
     assert together(*[lambda n=n: keep(f"job {n}") for n in range(8)]) == [None] * 8
     assert [row["state"] for row in job_rows(store)] == [FOUND.state] * 8

@@ -25,8 +25,8 @@ ORDER = """
     store.writer store.reader store.lock store.wakeup store.side_file store.schema
     store.subscriptions store.deliveries store.runs store.states store.queries
     store.owing store.event_store store.takeover store.by_hand store.listing open_store
-    backpressure http.text http.waits http.changes http.limits http.guard http.answer
-    http.wire http.mapping http.auth http.session http.__init__ context
+    backpressure http.text http.secrets http.waits http.changes http.limits http.guard
+    http.answer http.wire http.mapping http.auth http.session http.__init__ context
     websockets.server websockets.connection websockets.__init__ outcomes lanes roster
     calls deliverer trials runner timetable forecast run_queue silence fluent scheduler
     dispatcher engine foreground choices logs noting agent loading fake_loop fake_clock

@@ -141,7 +141,7 @@ def test_a_retry_counts_unless_told() -> None:
     ("request_", "text"),
     [
         (Retry(reason="busy"), "busy"),
-        (Retry(), "the listener asked for a retry"),
+        (Retry(), "it asked to be tried again later"),
         (Discard("not for us"), "not for us"),
         (Discard(), "the listener discarded it"),
         (Pause("no paper"), "no paper"),

@@ -109,7 +109,7 @@ def test_a_service_is_looked_after(table: Timetable, clock: FakeClock) -> None:
     ("options", "late", "expected"),
     [
         ({}, 1e9, True), ({"grace": 60.0}, 60, True), ({"grace": 60.0}, 61, False),
-        ({"grace": 0.0}, 0, True), ({"grace": 0.0}, 1, False),
+        ({"grace": 0.0}, 0, True), ({"grace": 0.0}, 61, False),
         ({"misfire": SKIP}, LATE_SECONDS, True), ({"misfire": SKIP}, 61, False),
         ({"misfire": SKIP, "grace": 600.0}, 600, True),
         ({"misfire": SKIP, "grace": 5.0}, 6, False), ({"misfire": COALESCE}, 1e9, True),

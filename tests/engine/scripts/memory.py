@@ -13,7 +13,7 @@ from py_agent import Agent
 
 path, where = sys.argv[1:]
 agent = Agent(path)
-done = threading.Event()
+polled = threading.Event()
 
 
 def say(what: str) -> None:
@@ -27,6 +27,7 @@ def job(handler: Any) -> None:
     handler.publish("page", str(page))
     if where == "job":
         os._exit(9)
+    polled.set()
 
 
 def listener(handler: Any, event: Any) -> None:
@@ -34,12 +35,11 @@ def listener(handler: Any, event: Any) -> None:
     handler.state["seen"] = handler.state.get("seen", 0) + 1
     if where == "listener":
         os._exit(9)
-    done.set()
 
 
 agent.add_job(job, every="1 hour", name="job")
 agent.add_listener(listener, {"event_type": ("==", "page")}, name="listener")
 agent.start()
-assert done.wait(20)
+assert polled.wait(20)
 assert agent.drain(20)
 agent.stop()
