@@ -223,3 +223,11 @@ def test_ctrl_c_ends_a_service_and_tells_what_it_did(services: Path, start: Star
     tried.wait_for("serving")
     assert tried.stop(signal.SIGINT) == 0
     assert "Job services.serve: completed" in tried.lines
+
+
+def test_what_a_job_says_is_heard_under_its_name(services: Path, run: Run) -> None:
+    """Given a job that logs, When it is tried, Then its line is shown, and whose it is."""
+    text = "\ndef talk(handler):\n    handler.log.info('%d%% done', 50)\n"
+    services.write_text(SERVICE + text, encoding="utf-8")
+    done = run("agent-test", "-m", "-j", "services.talk")
+    assert "INFO services.talk: 50% done" in done.stderr

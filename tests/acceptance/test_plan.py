@@ -101,3 +101,14 @@ def test_a_paused_job_is_not_planned(app: Path, run: Run) -> None:
     assert run("python", "-c", pause).returncode == 0
     row = planned(run, "24h", "app.py")["app.often"]
     assert (row["runs"], row["next"], row["paused"]) == (0, None, "it crashed")
+
+
+def test_a_machine_without_a_known_zone_needs_tz(
+    app: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a zone without a name, When a cron line has none, Then it says to give one."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    done = run("agent", "plan", "24h", "app.py")
+    assert done.returncode == 2
+    assert "say which one is meant with tz=" in done.stderr
+    assert done.stderr.count("\n") == 1

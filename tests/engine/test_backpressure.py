@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from py_agent import Pause
+from py_agent.testing import FakeClock
+
 from .support import (
     PATIENCE,
     WANTED,
@@ -160,3 +163,46 @@ def test_without_a_limit_nobody_waits(
     agent.start()
     await_runs(agent, store, 1)
     assert store.outcomes("job") == ["completed"]
+
+
+def test_coroutines_do_not_wait_for_each_other(make_agent: MakeAgent) -> None:
+    """Given an async job and an async listener, When much is owed, Then all is done."""
+    agent, heard = make_agent(max_owed=2), []
+
+    async def job(handler: Any) -> None:
+        for number in range(20):
+            handler.publish("t", str(number))
+
+    async def listener(event: Any) -> None:
+        heard.append(event.identifier)
+
+    agent.add_job(job, every="1 hour", name="job")
+    agent.add_listener(listener, WANTED, name="l")
+    agent.start()
+    until(lambda: len(heard) == 20, agent)
+    assert agent.drain(PATIENCE)
+
+
+def test_a_paused_listener_holds_back_no_job(
+    make_agent: MakeAgent, store: StoreFile, clock: FakeClock
+) -> None:
+    """Given a listener that paused itself, When a job publishes, Then it goes on."""
+    agent = make_agent(max_owed=2)
+
+    def listener(event: Any) -> None:
+        raise Pause("closed")
+
+    def job(handler: Any) -> None:
+        for number in range(20):
+            handler.publish("t", str(number))
+
+    agent.add_job(job, every="1 hour", name="job")
+    agent.add_listener(listener, WANTED, name="l")
+    agent.start()
+
+    def ended() -> bool:
+        clock.advance(1)  # the job looks each half second whether there is room
+        return store.outcomes("job") == ["completed"]
+
+    until(ended, agent)
+    assert store.states("l") == {"available": 20}

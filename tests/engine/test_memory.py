@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from responses import RequestsMock
 
-from py_agent import Agent, RetryPolicy
-from py_agent.errors import AgentError
-from py_agent.testing import FakeClock
+from py_agent import Agent, AgentError, Event, Handler, RetryPolicy
+from py_agent.testing import AgentUnderTest, FakeClock
 
 from .support import (
+    PATIENCE,
     WANTED,
     Calls,
+    Gate,
     MakeAgent,
     StoreFile,
     await_runs,
@@ -287,3 +293,109 @@ def test_a_crash_in_a_listener_leaves_its_state_as_it_was(
     assert state_of(store, "subscriptions") == [
         f'{{"seen":{store.states("listener")["completed"]}}}'
     ]
+
+
+# What is ahead of nothing
+
+
+@pytest.fixture
+def agent_under_test(store: StoreFile, clock: FakeClock) -> Iterator[AgentUnderTest]:
+    """An agent that runs one job at a time."""
+    agent = AgentUnderTest(store.path, clock=clock)
+    yield agent
+    agent.stop()
+
+
+def test_a_checkpoint_does_not_say_that_a_page_is_done(
+    agent_under_test: AgentUnderTest, http: RequestsMock
+) -> None:
+    """Given a page half published at a checkpoint, When it fails, Then it is read anew."""
+    url = "https://example.org/items"
+    answers = [http.get(url, json=[1, 2], headers={"ETag": '"1"'}) for _ in range(2)]
+    failing = [True, False]
+
+    def job(handler: Handler) -> None:
+        answer = handler.http.get_if_changed(url)
+        assert answer is not None
+        for item in answer.json():
+            handler.publish("item", str(item))
+            handler.checkpoint()
+            if failing.pop(0):
+                raise ValueError("no")
+            failing.insert(0, False)
+
+    with pytest.raises(ValueError, match="no"):
+        agent_under_test.run_job(job)
+    agent_under_test.run_job(job)
+
+    assert [each.identifier for each in agent_under_test.published()] == ["1", "2"]
+    assert "If-None-Match" not in answers[1].calls[0].request.headers
+
+
+def test_a_service_that_is_cancelled_leaves_no_half_a_state(
+    agent: Agent, store: StoreFile
+) -> None:
+    """Given a coroutine between state and event, When the stop comes, Then neither is."""
+    began = threading.Event()
+
+    async def serve(handler: Handler) -> None:
+        handler.state["n"] = 1
+        handler.checkpoint()
+        handler.state["n"] = 2
+        began.set()
+        await asyncio.Event().wait()
+        handler.publish("n", "2")
+
+    agent.add_job(serve, keep=True, name="serve")
+    agent.start()
+    assert began.wait(PATIENCE)
+    agent.stop()
+
+    assert state_of(store, "jobs") == ['{"n":1}']
+    assert store.outcomes("serve") == ["completed"]
+
+
+def test_a_call_that_ends_late_does_not_bring_back_an_old_state(
+    agent: Agent, clock: FakeClock, store: StoreFile, gate: Gate
+) -> None:
+    """Given a stuck call with a state, When later calls counted on, Then theirs stays."""
+
+    def count(handler: Handler, event: Event) -> None:
+        found = handler.state.get("n", 0)
+        if event.identifier == "0":
+            gate.hold()
+        handler.state["n"] = found + 1
+
+    agent.add_listener(count, WANTED, name="l", timeout=10)
+    agent.start()
+    agent.handler.publish("t", "0")
+    gate.await_entry()
+    clock.advance(11)
+    for number in range(1, 4):
+        agent.handler.publish("t", str(number))
+    until(lambda: store.states("l").get("completed") == 3, agent)
+    gate.open()
+    until(lambda: store.states("l") == {"completed": 4}, agent)
+    agent.stop()
+
+    assert state_of(store, "subscriptions") == ['{"n":3}']
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({7: True}, "handler.state['seen']: the key 7 is no text"),
+        (datetime(2026, 1, 5, tzinfo=UTC), "handler.state['seen'] is a datetime"),
+        ([1, {"a": {1}}], "handler.state['seen'][1]['a'] is a set"),
+    ],
+)
+def test_what_would_come_back_otherwise_is_no_state(
+    agent_under_test: AgentUnderTest, value: Any, told: str
+) -> None:
+    """Given a state that JSON would change, When the run ends, Then it says which part."""
+
+    def job(handler: Handler) -> None:
+        handler.state["seen"] = value
+
+    with pytest.raises(AgentError, match=re.escape(told)):
+        agent_under_test.run_job(job)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from py_agent import Agent, Retry
-from py_agent.errors import NotFoundError, RegistrationError
+from py_agent.errors import HttpError, NotFoundError, RegistrationError
 from py_agent.testing import AgentUnderTest, FakeClock
 
 from .support import (
@@ -412,3 +412,43 @@ def test_restarts_do_not_put_off_a_job_that_never_ran(
         clock.advance(minutes=59)
 
     assert ran(store, "job") == 3
+
+
+def test_a_retry_after_holds_between_runs(clock: FakeClock, store: StoreFile) -> None:
+    """Given a server that asks to wait an hour, When polled each minute, Then it waits."""
+    agent = AgentUnderTest(store.path, clock=clock)
+
+    def poll() -> None:
+        raise HttpError("too many requests", status=429, retry_after=3600)
+
+    agent.add_job(poll, every="1 minute", name="poll")
+    agent.advance(minutes=59)
+    before = ran(store, "poll")
+    agent.advance(minutes=2)
+    agent.stop()
+
+    assert (before, ran(store, "poll")) == (1, 2)
+
+
+def test_a_service_that_ended_the_agent_is_put_off_and_not_paused(
+    clock: FakeClock, store: StoreFile
+) -> None:
+    """Given a service inside at four crashes, When started, Then it runs a while later."""
+
+    def serving() -> AgentUnderTest:
+        agent = AgentUnderTest(store.path, clock=clock)
+        agent.add_job(lambda handler: handler.wait(10**6), keep=True, name="serve")
+        agent.advance(0)
+        return agent
+
+    serving().stop()
+    store.change("UPDATE jobs SET crashes = 4 WHERE name = 'serve'")
+    agent = serving()
+    at_once = len(store.outcomes("serve"))
+    agent.advance(minutes=1)
+    later = len(store.outcomes("serve"))
+    agent.advance(minutes=2)
+    agent.stop()
+
+    assert (at_once, later) == (1, 2)
+    assert store.rows("SELECT crashes FROM jobs WHERE name = 'serve'") == [(0,)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from py_agent import Agent
-from py_agent.testing import FakeClock
+from py_agent import Agent, StorageFault
+from py_agent.store.event_store import EventStore
+from py_agent.testing import AgentUnderTest, FakeClock
 
 from .support import MakeAgent, StoreFile, pass_time, ran, until
 
@@ -172,3 +174,41 @@ def test_a_silence_says_what_it_is_about(
         "poll", "poll", 3_600,
     )  # fmt: skip
     assert event.identifier == f"poll@{event.data['last_success']}"
+
+
+def test_restarts_do_not_put_off_the_silence_of_a_job_that_never_succeeded(
+    store: StoreFile, clock: FakeClock, job: Switch
+) -> None:
+    """Given a job that always fails and nightly restarts, Then its silence is told once."""
+    job.broken.set()
+    for _ in range(4):
+        agent = AgentUnderTest(store.path, clock=clock)
+        agent.add_job(job, every="6 hours", expect_every="36 hours", name="poll")
+        agent.advance(hours=23)
+        agent.stop()
+        clock.advance(hours=1)
+    assert told(store) == ["job.silent"]
+
+
+def test_an_end_of_silence_that_could_not_be_stored_is_told_later(
+    store: StoreFile, clock: FakeClock, job: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a disk that is full as the job succeeds again, Then that is told later."""
+    agent = AgentUnderTest(store.path, clock=clock)
+    agent.add_job(job, every="1 hour", expect_every="2 hours", name="poll")
+    job.broken.set()
+    agent.advance(hours=3)
+    job.broken.clear()
+    publish, full = EventStore.publish, [True]
+
+    def refuse_once(self: EventStore, event_type: str, *args: Any, **options: Any) -> Any:
+        if event_type == "job.recovered" and full.pop():
+            raise StorageFault("the disk is full")
+        return publish(self, event_type, *args, **options)
+
+    monkeypatch.setattr(EventStore, "publish", refuse_once)
+    full.insert(0, False)
+    agent.advance(hours=1)
+    agent.advance(minutes=2)
+    agent.stop()
+    assert told(store) == ["job.silent", "job.recovered"]

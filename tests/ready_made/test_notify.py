@@ -225,6 +225,25 @@ def test_what_hangs_does_not_pile_up(running: AgentUnderTest, hanging: Hanging) 
     assert len(hanging.web.seen) == MOST_HANGING + 1
 
 
+def test_many_that_do_not_hang_are_sent_at_once(
+    running: AgentUnderTest, hanging: Hanging
+) -> None:
+    """Given more calls at once than may hang, When the place answers, Then all are sent."""
+    done: list[str] = []
+
+    def send() -> None:
+        notify(running.handler, event(), place(hanging.web), within=PATIENCE)
+        done.append("sent")
+
+    threads = [threading.Thread(target=send) for _ in range(2 * MOST_HANGING)]
+    for thread in threads:
+        thread.start()
+    hanging.let_go()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert done == ["sent"] * 2 * MOST_HANGING
+
+
 def test_the_process_ends_while_one_hangs(hanging: Hanging, tmp_path: Path) -> None:
     """Given a call that hangs, When the program is at its end, Then it ends."""
     script = (

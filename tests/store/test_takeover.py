@@ -10,7 +10,7 @@ from py_agent.store.event_store import EventStore
 from py_agent.store.runs import JobRow
 from py_agent.store.side_file import Inside
 from py_agent.store.tables import Outcome, State
-from py_agent.store.takeover import STUCK
+from py_agent.store.takeover import STUCK, take_over
 
 from .support import (
     NOW,
@@ -173,6 +173,19 @@ def test_a_job_that_crashes_is_counted_and_paused(store: EventStore) -> None:
     assert (row.crashes, row.paused) == (3, True)
     assert "3 times" in str(row.pause_reason)
     assert found.dead == ["job poll"]
+
+
+def test_a_service_is_paused_after_many_crashes_only(store: EventStore) -> None:
+    """It is inside its function at every crash, whoever is to blame."""
+    for n in range(1, 10):
+        inside = Inside(f"life {n}", jobs=("serve",))
+        assert take_over(store, (), inside, NOW, services={"serve"}).dead == []
+    assert store.runs.job("serve") == JobRow(crashes=9)
+
+    found = take_over(store, (), Inside("last", jobs=("serve",)), NOW, services={"serve"})
+
+    assert found.dead == ["job serve"]
+    assert store.runs.job("serve").paused
 
 
 def test_open_runs_are_closed_as_crashed(store: EventStore) -> None:

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_agent.clock import from_micros
-from py_agent.errors import EchoError, EventError, StoppedError, StorageFault
+from py_agent.errors import (
+    EchoError,
+    EventError,
+    HttpError,
+    StoppedError,
+    StorageFault,
+)
 from py_agent.outcomes import NOT_WANTED, SECOND, NotEnded, completed, failed
 from py_agent.retry import Discard, Pause, Retry, RetryPolicy
 from py_agent.store.deliveries import Attempt
@@ -146,3 +152,9 @@ def test_a_call_that_did_not_end_says_so() -> None:
     """The words that people find in the store after a stop."""
     failure = tried(NotEnded()).failure
     assert str(failure) == "NotEnded: did not end before stop"
+
+
+def test_a_server_that_asks_to_wait_is_left_alone_for_so_long() -> None:
+    """Its own wait is the least, whatever the policy would draw."""
+    attempt = tried(HttpError("busy", status=429, retry_after=600), policy=RetryPolicy())
+    assert attempt.due >= NOW + 600 * SECOND

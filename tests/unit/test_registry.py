@@ -225,3 +225,18 @@ def test_of_many_threads_one_gets_the_name() -> None:
     for thread in threads:
         thread.join(30)
     assert (len(registry.jobs), len(refused)) == (1, 7)
+
+
+def test_a_generator_is_no_job_and_no_listener() -> None:
+    """Given a function with a yield, When registered, Then it is refused."""
+
+    def job(handler: Any) -> Any:
+        yield handler
+
+    async def listener(event: Any) -> Any:
+        yield event
+
+    with pytest.raises(RegistrationError, match="it has a yield"):
+        make_job(job, "job")
+    with pytest.raises(RegistrationError, match="it has a yield"):
+        make_listener(listener, {"event_type": ("==", "t")}, name="l")

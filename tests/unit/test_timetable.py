@@ -376,3 +376,30 @@ def test_ten_thousand_are_due_once_each(
     assert len(found) == 10_000
     assert len(set(found)) == 10_000
     assert table.due() == []
+
+
+def test_a_run_that_could_not_begin_is_due_again() -> None:
+    """Given a daily job whose run is taken back, When a while passes, Then it is due."""
+    clock = FakeClock(datetime(2026, 1, 5, 12, tzinfo=UTC))
+    table = Timetable(clock)
+    entry = Entry(Job("job", print), Daily(time(13), zone=UTC))
+    table.add(entry, None)
+    clock.advance(hours=1)
+    assert [each for each, _ in table.due()] == [entry]
+    table.take_back(entry, 5)
+    clock.advance(5)
+    assert [each for each, _ in table.due()] == [entry]
+    assert table.seconds_to_wait() == 24 * 3600 - 5
+
+
+@pytest.mark.parametrize("length", [0.1, 0.3, 1 / 3, 2.2])
+def test_an_interval_is_due_once_at_each_of_its_times(length: float) -> None:
+    """Given an interval that no float holds, When it is due, Then only once at a time."""
+    clock = FakeClock()
+    table = Timetable(clock)
+    table.add(Entry(Job("job", print), Interval(length)), None)
+    for _ in range(500):
+        clock.advance(table.seconds_to_wait())
+        while not table.due():
+            clock.advance(max(table.seconds_to_wait(), 1e-6))
+        assert table.due() == []
