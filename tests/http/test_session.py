@@ -227,4 +227,4 @@ def test_what_a_server_quotes_of_our_secrets_is_hidden(
     with pytest.raises(HttpError) as raised:
         http.get(url, headers=headers).raise_for_status()
     assert secret not in str(raised.value)
-    assert "bad: Bearer" in str(raised.value) and "page=2" in str(raised.value)
+    assert "bad: ***" in str(raised.value) and "page=2" in str(raised.value)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_agent.fake_clock import FakeClock, News
+from py_agent.testing.fake_clock import FakeClock, News
 
 PATIENCE = 30.0
 

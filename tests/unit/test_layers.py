@@ -29,8 +29,9 @@ ORDER = """
     http.answer http.wire http.mapping http.auth http.session http.__init__ context
     websockets.server websockets.connection websockets.__init__ outcomes lanes roster
     calls deliverer trials runner timetable forecast run_queue silence fluent scheduler
-    dispatcher engine foreground choices logs noting agent loading fake_loop fake_clock
-    settling evidence isolation testing pytest_plugin utils
+    dispatcher engine foreground choices logs noting agent loading testing.fake_loop
+    testing.fake_clock testing.settling testing.evidence testing.isolation testing.agent
+    testing.__init__ pytest_plugin utils
 """.split()  # fmt: skip
 ENTRIES = ["__init__", "__main__", "store.__init__"]  # by name only, or the commands
 

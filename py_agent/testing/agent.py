@@ -1,4 +1,4 @@
-"""Tests of jobs and listeners: an agent of their own, and time that they let pass.
+"""An agent for one test: real in every part, but for the clock.
 
 Usable with any runner; `py_agent.pytest_plugin` makes pytest's fixtures of it.
 """
@@ -13,23 +13,22 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .agent import Agent
-from .arguments import function_name, named
-from .errors import NotFoundError
-from .events import Event
+from ..agent import Agent
+from ..arguments import function_name, named
+from ..errors import NotFoundError
+from ..events import Event
+from ..filters import Match
+from ..registry import Job, make_job
+from ..retry import Seconds, seconds
 from .evidence import Delivery, JobRun, delivery_of, run_of
 from .fake_clock import FakeClock
-from .filters import Match
 from .isolation import LongestWait, OwnChoices, defaults_of
-from .registry import Job, make_job
-from .retry import Seconds, seconds
 from .settling import Settling, StillRunningError
 
 if TYPE_CHECKING:
-    from .engine import Engine
-    from .store.listing import Row
+    from ..engine import Engine
+    from ..store.listing import Row
 
-__all__ = ["AgentUnderTest", "Delivery", "FakeClock", "JobRun", "StillRunningError"]
 
 LIMIT_SECONDS = 30.0  # real time that a test waits for what does not come to an end
 MOST_SECONDS = 86_400.0  # fake time that passes so that one run can come to its end
@@ -246,7 +245,7 @@ class AgentUnderTest(Agent):
         """
         wanted = {"state": state, "event_type": event_type, "identifier": identifier}
         wanted["listener"] = self._listener_name(listener)
-        from .store.listing import reading
+        from ..store.listing import reading
 
         self._write_down()
         with reading(self.store_path()) as listing:
@@ -354,7 +353,7 @@ class AgentUnderTest(Agent):
         self._store.get().writer.flush()
 
     def _runs(self, job: str | None, outcome: str | None = None) -> list[Row]:
-        from .store.listing import reading
+        from ..store.listing import reading
 
         self._write_down()
         with reading(self.store_path()) as listing:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from .choices import Choices
-from .errors import UsageError
+from ..choices import Choices
+from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from .settings.config import EngineSettings
+    from ..settings.config import EngineSettings
 
 
 class OwnChoices(Choices):
     """What the test says, and nothing else: no agent.toml, no environment."""
 
     def _settings(self) -> EngineSettings:
-        from .settings.config import EngineSettings
+        from ..settings.config import EngineSettings
 
         return EngineSettings.model_construct()
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from .engine import Engine
-from .errors import AgentError
+from ..engine import Engine
+from ..errors import AgentError
 from .fake_clock import FakeClock
 
 _MICROSECOND = 1e-6  # the least that the clock moves, so that rounding never stops it
-_LIBRARY = (sysconfig.get_path("stdlib"), str(Path(__file__).parent))
+_LIBRARY = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]))
 
 
 class StillRunningError(AgentError):

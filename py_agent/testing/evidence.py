@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .store.listing import Row
+    from ..store.listing import Row
 
 
 @dataclass(frozen=True)
