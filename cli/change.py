@@ -13,7 +13,7 @@ import click
 from py_agent.cli import output
 from py_agent.cli.options import Common, common
 
-from py_agent.errors import ConfigError, UsageError
+from py_agent.errors import AgentError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from py_agent.store.event_store import EventStore
@@ -171,13 +171,25 @@ def resume(name: str, common: Common) -> None:
     click.echo(f"The {kind} {name} goes on")
 
 
+def _configured(common: Common) -> set[str]:
+    """Return the listeners of agent.toml, as far as it can be read."""
+    try:
+        common.prepare("error")
+        return {each.name for each in common.agent(None, needed=False).registry.listeners}
+    except AgentError:
+        return set()
+
+
 @click.command("forget-listener")
 @click.argument("name")
 @common
 def forget_listener(name: str, common: Common) -> None:
     """Remove a listener that is not in the code any more, with its deliveries."""
+    from py_agent.errors import UsageError
     from py_agent.store import by_hand
 
+    if name in _configured(common):
+        raise UsageError(f"{name} is still in agent.toml; take it out there first")
     with _writing(common) as store:
         count = by_hand.forget_listener(store, name)
     click.echo(f"{name} is forgotten, with {count} unfinished deliveries")

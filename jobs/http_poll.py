@@ -78,6 +78,8 @@ def http_poll(
     """
     if pages < (1 if next_page is None else 2):
         raise ValueError(f"pages={pages} is too few; 1 is the least, with next_page 2")
+    if token is not None and auth is not None:
+        raise ValueError("token and auth are two ways to say who asks; give one of them")
     fields = [identifier] if isinstance(identifier, str) else list(identifier or [])
     options = {
         "headers": headers, "auth": _auth(token, auth), "timeout": timeout,

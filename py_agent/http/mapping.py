@@ -73,6 +73,8 @@ def _reason(found: list[BaseException]) -> str:
     for each in reversed(found):
         if isinstance(each, ssl.SSLCertVerificationError):
             return excerpt(each.verify_message or "it does not fit")
+    if any(str(each).startswith("Connection refused by Responses") for each in found):
+        return "the test's fake of HTTP has no answer for this URL"
     for each in reversed(found):
         told = getattr(each, "strerror", None) or str(each)
         if told and "?" not in told and "@" not in told:

@@ -20,7 +20,7 @@ from ..events import Event
 from ..filters import Match
 from ..registry import Job, make_job
 from ..retry import Seconds, seconds
-from .evidence import Delivery, JobRun, delivery_of, run_of
+from .evidence import OUTCOMES, STATES, Delivery, JobRun, check_word, delivery_of, run_of
 from .fake_clock import FakeClock
 from .isolation import LongestWait, OwnChoices, defaults_of
 from .settling import Settling, StillRunningError
@@ -242,7 +242,9 @@ class AgentUnderTest(Agent):
 
         Raises:
             NotFoundError: no listener was added with that function.
+            UsageError: there is no such state.
         """
+        check_word("state", state, STATES)
         wanted = {"state": state, "event_type": event_type, "identifier": identifier}
         wanted["listener"] = self._listener_name(listener)
         from ..store.listing import reading
@@ -260,7 +262,11 @@ class AgentUnderTest(Agent):
         Args:
             job: only of this job, by its function or name.
             outcome: only with this outcome.
+
+        Raises:
+            UsageError: there is no such outcome.
         """
+        check_word("outcome", outcome, OUTCOMES)
         name = job if job is None or isinstance(job, str) else self._job(job, {}).name
         return [run_of(row) for row in self._runs(name, outcome)]
 

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
+
 if TYPE_CHECKING:
     from ..store.listing import Row
+
+# As in `store.tables`, which is not imported before it is needed.
+STATES = ("available", "running", "retryable", "completed", "discarded", "parked")
+OUTCOMES = ("running", "completed", "failed", "skipped", "crashed")
 
 
 @dataclass(frozen=True)
@@ -90,3 +96,9 @@ def run_of(row: Row) -> JobRun:
         skips=row["skips"],
         error=row["error"],
     )
+
+
+def check_word(what: str, word: str | None, known: tuple[str, ...]) -> None:
+    """Refuse a word that matches nothing: `assert not ...` would always hold."""
+    if word is not None and word not in known:
+        raise UsageError(f"there is no {what} {word!r}; known are {', '.join(known)}")

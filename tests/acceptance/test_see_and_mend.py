@@ -146,3 +146,17 @@ def test_a_table_on_a_terminal(command: str, app: Path) -> None:
     assert "app." in shown
     if command == "events":
         assert "[red]no markup[/red]" in shown
+
+
+def test_a_listener_that_agent_toml_names_is_not_forgotten(folder: Path, run: Run) -> None:
+    """Given a listener in agent.toml, When it is to be forgotten, Then that is refused."""
+    (folder / "agent.toml").write_text(
+        '[[listeners]]\nrun = "listeners.log_event:log_event"\nname = "log"\n'
+        'match = { event_type = ["==", "t"] }\n',
+        encoding="utf-8",
+    )
+    assert run("agent", "go", "--once").returncode == 0
+    done = run("agent", "forget-listener", "log")
+    assert (done.returncode, "is still in agent.toml" in done.stderr) == (2, True)
+    (folder / "agent.toml").unlink()
+    assert run("agent", "forget-listener", "log").returncode == 0

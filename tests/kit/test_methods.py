@@ -344,3 +344,13 @@ def test_stopping_twice_and_starting_twice_does_no_harm(agent: AgentUnderTest) -
     agent.stop()
     agent.stop()
     assert agent.run_job(publish).outcome == "completed"
+
+
+def test_a_word_that_matches_nothing_is_refused(agent: AgentUnderTest) -> None:
+    """Given a state or outcome that there is not, When asked for, Then it says so: an
+    assertion that there is none would always hold.
+    """
+    with pytest.raises(UsageError, match="no state 'finished'; known are available"):
+        agent.deliveries(state="finished")
+    with pytest.raises(UsageError, match="no outcome 'succeeded'; known are running"):
+        agent.runs(outcome="succeeded")
