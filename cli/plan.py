@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from py_agent.cli.options import Common, common
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from py_agent.timetable import Entry
 
 MOST = 1_000  # runs of one job that are looked at
+
+
+class _Known(NamedTuple):
+    """What the store knows of jobs, by name."""
+
+    last: dict[str, datetime]  # when each ran last
+    since: dict[str, datetime]  # when it was registered
+    paused: dict[str, str]  # the reasons of those that are
 
 
 @click.command()
@@ -68,16 +76,16 @@ def plan(
 def _rows(agent: Agent, length: float) -> list[Row]:
     """Return a row for each job, with the moments of its runs."""
     path = agent.store_path()
-    last, paused = _remembered(path)
+    known = _known(path)
     running = _agent_runs(path)
     now = datetime.now(UTC)
     rows = []
     for entry in agent.schedule.entries:
         name = entry.job.name
-        moments = [] if name in paused else [
-            _local(each)
-            for each in islice(_moments(entry, last.get(name), now, length, running), MOST)
-        ]  # fmt: skip
+        found = _moments(entry, _since(entry, known), now, length, running)
+        moments = (
+            [] if name in known.paused else [_local(each) for each in islice(found, MOST)]
+        )
         many = f"{MOST:,} or more" if len(moments) == MOST else len(moments)
         rows.append(
             {
@@ -85,7 +93,7 @@ def _rows(agent: Agent, length: float) -> list[Row]:
                 "schedule": entry.job.schedule,
                 "next": moments[0] if moments else None,
                 "runs": "always" if entry.job.keep else many,
-                "paused": paused.get(name),
+                "paused": known.paused.get(name),
                 "times": moments,
             }
         )
@@ -100,16 +108,25 @@ def _moments(
     return forecast(entry, last, now, length, at_start=not running)
 
 
-def _remembered(path: Path) -> tuple[dict[str, datetime], dict[str, str]]:
-    """Return when each job ran last, and the reasons of those that are paused."""
+def _known(path: Path) -> _Known:
     from py_agent.store.listing import reading
 
     if not path.exists():
-        return {}, {}
+        return _Known({}, {}, {})
     with reading(path) as listing:
         jobs = listing.jobs()
         paused = {row["name"]: row["pause_reason"] or "" for row in jobs if row["paused"]}
-        return listing.last_started(), paused
+        return _Known(listing.last_started(), listing.known_since(), paused)
+
+
+def _since(entry: Entry, known: _Known) -> datetime | None:
+    """Return from when on a job waits, as the scheduler does; None if from now on."""
+    from py_agent.timing import Interval
+
+    last = known.last.get(entry.job.name)
+    if last is None and isinstance(entry.rule, Interval) and not entry.at_start:
+        return known.since.get(entry.job.name)
+    return last
 
 
 def _agent_runs(path: Path) -> bool:

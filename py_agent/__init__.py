@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         EventError,
         FilterError,
         HttpError,
+        HttpRefusedError,
+        StoppedError,
         StorageFault,
         StoreError,
     )
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .http import BearerAuth as BearerAuth
     from .http import ClientCredentials as ClientCredentials
     from .http import HeaderAuth as HeaderAuth
+    from .http import Http as Http
     from .http.text import shown_url as shown_url
     from .identity import at_path, identifier_of
     from .memory import Window
@@ -43,12 +46,14 @@ __all__ = [
     "FilterError",
     "Handler",
     "HttpError",
+    "HttpRefusedError",
     "Pause",
     "Publication",
     "Published",
     "Retry",
     "RetryPolicy",
     "Service",
+    "StoppedError",
     "StorageFault",
     "StoreError",
     "Window",
@@ -69,7 +74,9 @@ _HOMES = {
     "FilterError": "errors",
     "Handler": "context",
     "HeaderAuth": "http",
+    "Http": "http",
     "HttpError": "errors",
+    "HttpRefusedError": "errors",
     "Pause": "retry",
     "Publication": "events",
     "Published": "events",
@@ -77,6 +84,7 @@ _HOMES = {
     "RetryPolicy": "retry",
     "Service": "service",
     "Settings": "settings",
+    "StoppedError": "errors",
     "StorageFault": "errors",
     "StoreError": "errors",
     "Window": "memory",

@@ -261,7 +261,7 @@ class Scheduler:
             self._failures += 1
             self._put_off(entry)
             return
-        if known.paused:
+        if known.paused and entry.skip_row is None:  # once, and not at each due time
             log.warning("job %s is paused: %s; agent resume %s lets it go on",
                         entry.job.name, known.pause_reason, entry.job.name)  # fmt: skip
         if entry.job.keep and known.crashes >= CRASH_LIMIT - 1 and not entry.delayed:

@@ -141,6 +141,13 @@ class Listing:
         )
         return {job: from_micros(started) for job, started in found}
 
+    def known_since(self) -> dict[str, datetime]:
+        """Return when each job that waits from its registration on was registered."""
+        query = select(jobs.c.name, jobs.c.known_since).where(
+            jobs.c.known_since.is_not(None)
+        )
+        return {name: from_micros(since) for name, since in self._connection.execute(query)}
+
     def listeners(self, now: int) -> list[Row]:
         """Return the subscriptions, with how many deliveries each is owed.
 
