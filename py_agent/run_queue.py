@@ -25,7 +25,7 @@ log = logging.getLogger("py_agent.scheduler")
 
 FRESH_SECONDS = 10.0  # an older run no longer counts, so that hung jobs stop nobody
 TRIAL_SECONDS = 60.0  # how long such a job holds everything else at most
-HEALTHY_SECONDS = 60.0  # a service that runs so long did not end the process
+HEALTHY_SECONDS = 60.0  # a service that runs so long is well: its troubles are forgotten
 SUSPECT_SECONDS = 0.5  # how often a job that ended the agent looks for a quiet moment
 
 Ended = Callable[[Entry, Run, Any, Failure | None], None]

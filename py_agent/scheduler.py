@@ -20,7 +20,7 @@ from .failures import Failure
 from .fluent import Schedule, asks_to_cancel
 from .registry import Job
 from .retry import Retry, RetryPolicy
-from .run_queue import RunQueue
+from .run_queue import HEALTHY_SECONDS, RunQueue
 from .runner import Run, Runner
 from .silence import Silence
 from .store.runs import Runs
@@ -32,7 +32,6 @@ from .timing import Always, Interval
 log = logging.getLogger("py_agent.scheduler")
 
 LOOK_SECONDS = 10.0  # how late a suspend or a wall-clock change is noticed
-SERVICE_SECONDS = 60.0  # a service that ran so long begins anew with short waits
 
 # How long a job that fails waits at least; a slower rhythm stays as it is.
 BACKOFF = RetryPolicy(attempts=None, first=2, factor=2, cap=300)
@@ -321,7 +320,7 @@ class Scheduler:
         if failure is None:
             self._silence.succeeded(entry.job, from_micros(run.began))
         if entry.job.keep:
-            entry.failures = 1 if lasted >= SERVICE_SECONDS else entry.failures + 1
+            entry.failures = 1 if lasted >= HEALTHY_SECONDS else entry.failures + 1
         else:
             entry.failures = 0 if failure is None else entry.failures + 1
         if entry.wanted:
