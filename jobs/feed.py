@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from py_agent import EventError, Handler, shown_url
+from py_agent.settings import WebUrl
 
 if find_spec("feedparser") is None:
     raise ImportError("jobs.feed needs: pip install 'py-agent[feeds]'")
@@ -65,7 +66,7 @@ json.dump(parts, sys.stdout, default=str)
 
 def feed(
     handler: Handler,
-    url: str,
+    url: WebUrl,
     event_type: str = "feed.entry",
     *,
     headers: dict[str, str] | None = None,

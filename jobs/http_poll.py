@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from py_agent import BearerAuth, EventError, Handler, at_path, identifier_of, shown_url
+from py_agent.settings import WebUrl
 
 _MISSING = object()
 _PORTS = {"http": 80, "https": 443}
@@ -22,7 +23,7 @@ class _Page(NamedTuple):
 
 def http_poll(
     handler: Handler,
-    url: str,
+    url: WebUrl,
     event_type: str,
     identifier: str | list[str] | None = None,
     items: str = "",

@@ -28,6 +28,7 @@ from py_agent import (
     StorageFault,
     identifier_of,
 )
+from py_agent.settings import SocketUrl
 from py_agent.websockets import Connection, Lost, Message, Server, time_is_up
 
 BACKOFF = RetryPolicy(attempts=None, first=1, cap=60)
@@ -38,7 +39,7 @@ Triple = tuple[str, str, Any]  # event type, identifier, data
 
 def websocket_reader(
     handler: Handler,
-    url: str,
+    url: SocketUrl,
     event_type: str,
     identifier: str | None = None,
     parse: str | Callable[..., Any] | None = None,

@@ -38,7 +38,7 @@ def convert_arguments(
     known = parameters(function)
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
     except Exception:
         hints = {}
     problems: list[str] = []

@@ -189,3 +189,24 @@ def test_a_file_that_is_no_store_is_refused(command: str, example: Path, run: Ru
     assert "Traceback" not in done.stderr
     assert file.read_bytes() == before
     assert [each.name for each in example.parent.glob("notes.txt*")] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments", "told"),
+    [
+        ("http_poll:http_poll", 'url = "127.0.0.1:80/x", event_type = "t"', "http"),
+        ("feed:feed", 'url = "ftp://a.example/"', "http"),
+        ("websocket_reader:websocket_reader", 'url = "http://a/", event_type = "t"', "ws"),
+    ],
+)
+def test_a_wrong_url_is_told_at_the_start(
+    job: str, arguments: str, told: str, folder: Path, run: Run
+) -> None:
+    """Given a URL that cannot be meant, When the agent starts, Then it says so at once."""
+    (folder / "agent.toml").write_text(
+        f'[[jobs]]\nrun = "jobs.{job}"\nevery = "1 hour"\nwith = {{ {arguments} }}\n',
+        encoding="utf-8",
+    )
+    done = run("agent", "go")
+    assert done.returncode == 2
+    assert f"argument 'url': it must be a URL like {told}" in done.stderr
