@@ -201,6 +201,7 @@ class AgentUnderTest(Agent):
         """
         if self._engine is not None and self._settling is not None:
             self._engine.ask_to_stop()
+            self.clock.wake()  # who waits only for the stop has ended then
             self._settling.await_rest(time.monotonic() + self._grace)
             self._grace = 0.0
         super().stop()

@@ -91,6 +91,12 @@ class FakeClock:
         """Let time pass until so many seconds since boot, unless that is past."""
         self._pass(max(0.0, boot - self.boot()), boot)
 
+    def wake(self) -> None:
+        """Let everything that waits look again; until it has done so, it does not wait."""
+        with self._lock:
+            self._waiting.clear()
+        self._pass(0)
+
     def _pass(self, seconds: float, boot: float = -math.inf) -> None:
         with self._lock:
             self._boot = max(self._boot + seconds, boot)

@@ -442,6 +442,7 @@ def test_a_service_that_ended_the_agent_is_put_off_and_not_paused(
         return agent
 
     serving().stop()
+    assert store.outcomes("serve") == ["completed"]
     store.change("UPDATE jobs SET crashes = 4 WHERE name = 'serve'")
     agent = serving()
     at_once = len(store.outcomes("serve"))

@@ -354,3 +354,16 @@ def test_a_word_that_matches_nothing_is_refused(agent: AgentUnderTest) -> None:
         agent.deliveries(state="finished")
     with pytest.raises(UsageError, match="no outcome 'succeeded'; known are running"):
         agent.runs(outcome="succeeded")
+
+
+def test_a_service_that_waits_ends_by_itself_at_the_stop(agent: AgentUnderTest) -> None:
+    """Given a service that waits for a day, When its agent stops, Then it has completed."""
+
+    def serve(handler: Handler) -> None:
+        handler.wait(86_400)
+
+    agent.add_job(serve, keep=True)
+    for _ in range(20):
+        agent.advance(0)
+        agent.stop()
+    assert {run.outcome for run in agent.runs(serve)} == {"completed"}
