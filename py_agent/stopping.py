@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +12,9 @@ from .clock import Clock
 
 def on_event_loop() -> bool:
     """Return whether this is a coroutine's code, which must not wait plainly."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False  # who has not imported it, which takes long, runs no coroutine
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -7,12 +7,15 @@ obey it, and it is checked when the lines are left.
 
 from __future__ import annotations
 
-import asyncio
 from contextvars import ContextVar, Token
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from .clock import Clock, SystemClock
 from .retry import Seconds, seconds
+
+if TYPE_CHECKING:
+    import asyncio
 
 # The clock of the run or call that this code belongs to; set by the engine.
 clock_of_call: ContextVar[Clock] = ContextVar("clock_of_call")
@@ -67,6 +70,8 @@ class timeout:  # in lower case, to be read as `with timeout(30, "fetch"):`
             self.check()
 
     async def __aenter__(self) -> timeout:
+        import asyncio  # here, as it takes long and few need it
+
         self.__enter__()
         self._async = asyncio.timeout(self._limit)
         await self._async.__aenter__()
