@@ -12,15 +12,13 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
-from functools import reduce
 from string import Template
 from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from py_agent import Event, Handler, Pause
+from py_agent import Event, Handler, Pause, at_path
 
 try:
     import apprise
@@ -35,6 +33,8 @@ MOST_HANGING = 4  # threads of one listener that are left behind
 HOUR = 3600.0  # seconds until a paused listener looks whether it was mended
 WHILE_HANGING = 600.0  # seconds until it looks whether a thread has ended
 WORDS = ("event_type", "identifier", "created", "source", "data")
+
+_NOTHING = object()  # stands where the data has nothing
 
 _hanging: defaultdict[str | None, set[object]] = defaultdict(set)
 _guard = threading.Lock()
@@ -116,17 +116,10 @@ def filled(text: str, event: Event) -> str:
                 f"{', '.join(WORDS)} and data.path.to.value, and $$ is a dollar sign",
                 after=HOUR,
             )
-        with suppress(KeyError):
-            said[path] = _shown(reduce(_inside, steps, getattr(event, word)))
+        found = at_path(getattr(event, word), ".".join(steps), _NOTHING)
+        if found is not _NOTHING:
+            said[path] = _shown(found)
     return template.safe_substitute(said)
-
-
-def _inside(value: Any, step: str) -> Any:
-    if isinstance(value, dict):
-        return value[step]
-    if isinstance(value, list) and step.isdigit() and int(step) < len(value):
-        return value[int(step)]
-    raise KeyError(step)
 
 
 def _shown(value: Any) -> str:

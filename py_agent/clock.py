@@ -17,8 +17,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-class Clock(Protocol):
-    """What the engine asks of time; `testing.FakeClock` is the other implementation."""
+class Time(Protocol):
+    """What decisions ask of time: what it is, by both clocks."""
 
     def now(self) -> datetime:
         """Return the wall clock's time as an aware UTC datetime."""
@@ -27,6 +27,10 @@ class Clock(Protocol):
     def boot(self) -> float:
         """Return seconds since boot, suspend included; never goes back."""
         ...
+
+
+class Clock(Time, Protocol):
+    """What the engine asks of time; `testing.FakeClock` is the other implementation."""
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         """Wait on a held condition until notified or `seconds` passed (None: ever)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,9 +25,6 @@ class _PlayedClock:
     def pass_to(self, boot: float) -> None:
         self._now += timedelta(seconds=boot - self._boot)
         self._boot = boot
-
-    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
-        raise NotImplementedError("nobody waits in a forecast")
 
 
 def forecast(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from .clock import Clock
+from .clock import Time
 from .registry import SKIP, Job
 from .timing import Always, Interval, Rule, WallClock
 
@@ -85,7 +85,7 @@ class Timetable:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: Time,
         recall: Recall = lambda name, now: [],
         chance: random.Random | None = None,
     ) -> None:

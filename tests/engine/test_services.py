@@ -103,8 +103,9 @@ def test_a_service_that_ran_for_long_begins_again_soon(
     gates[0].open()
     until(lambda: agent.drain(0.05) and not agent_runs(agent), agent)
     clock.advance(2)
-
     gates[1].await_entry()
+
+    assert agent_runs(agent)
 
 
 def agent_runs(agent: Any) -> bool:
