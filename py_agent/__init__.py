@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .context import Handler
     from .errors import (
         AgentError,
+        ContractError,
         EventError,
         FilterError,
         HttpError,
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from .http import ClientCredentials as ClientCredentials
     from .http import HeaderAuth as HeaderAuth
     from .http import Http as Http
+    from .http import PasswordCredentials as PasswordCredentials
     from .http.text import shown_url as shown_url
     from .identity import at_path, identifier_of
     from .memory import Window
     from .registry import listen_for
-    from .retry import Discard, Pause, Retry, RetryPolicy
+    from .retry import Discard, Pause, Retry, RetryPolicy, StopAgent
     from .service import Service
     from .settings import Settings as Settings
     from .timeouts import timeout
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentError",
+    "ContractError",
     "Discard",
     "Event",
     "EventError",
@@ -53,6 +56,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "Service",
+    "StopAgent",
     "StoppedError",
     "StorageFault",
     "StoreError",
@@ -68,6 +72,7 @@ _HOMES = {
     "AgentError": "errors",
     "BearerAuth": "http",
     "ClientCredentials": "http",
+    "ContractError": "errors",
     "Discard": "retry",
     "Event": "events",
     "EventError": "errors",
@@ -77,6 +82,7 @@ _HOMES = {
     "Http": "http",
     "HttpError": "errors",
     "HttpRefusedError": "errors",
+    "PasswordCredentials": "http",
     "Pause": "retry",
     "Publication": "events",
     "Published": "events",
@@ -84,6 +90,7 @@ _HOMES = {
     "RetryPolicy": "retry",
     "Service": "service",
     "Settings": "settings",
+    "StopAgent": "retry",
     "StoppedError": "errors",
     "StorageFault": "errors",
     "StoreError": "errors",

@@ -9,7 +9,8 @@
     │   ├── NotFoundError           no such event, delivery, job or listener
     │   └── StoreMissingError       a command that does not create stores found none
     ├── EventError                  publish() refused an event
-    │   └── EchoError               listeners answered each other too often
+    │   ├── EchoError               listeners answered each other too often
+    │   └── ContractError           Observability would refuse the event
     ├── HttpError                   a request got no whole, usable answer
     │   └── HttpRefusedError        it is not allowed, now and later
     ├── StoppedError                the agent that this handler belongs to has stopped
@@ -18,9 +19,9 @@
         ├── StoreLockedError        another agent runs on this store
         └── StorageFault            disk full, I/O error, busy: may pass by itself
 
-What a listener *asks for* by raising (`Retry`, `Discard`, `Pause`, see `retry`) is a
-request and no error, and stands outside this tree. Errors of libraries are mapped where
-the library is owned and stay on `__cause__`.
+What a listener *asks for* by raising (`Retry`, `Discard`, `Pause`, `StopAgent`, see
+`retry`) is a request and no error, and stands outside this tree. Errors of libraries are
+mapped where the library is owned and stay on `__cause__`.
 """
 
 from __future__ import annotations
@@ -81,6 +82,20 @@ class EchoError(EventError):
     """Listeners published in answer to each other too many times in a row."""
 
 
+class ContractError(EventError):
+    """Observability would refuse the event or heartbeat, or take and then lose it.
+
+    Args:
+        message: one line for the user, with everything that is wrong.
+        field: the first wrong field as the server names it; `_schema` where it is about
+            the whole.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class HttpError(AgentError):
     """A request got no whole, usable answer; the message never shows a URL's query.
 
@@ -90,6 +105,8 @@ class HttpError(AgentError):
         retry_after: seconds after which the server wants to be asked again, at most an
             hour; None when it did not say.
         transient: whether the same request may well succeed later.
+        sent: whether all of the request had gone out, so that the server may have done
+            what it asks for.
     """
 
     def __init__(
@@ -98,11 +115,13 @@ class HttpError(AgentError):
         status: int | None = None,
         retry_after: float | None = None,
         transient: bool = False,
+        sent: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         self.transient = transient
+        self.sent = sent
 
 
 class HttpRefusedError(HttpError):

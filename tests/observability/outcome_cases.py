@@ -27,7 +27,9 @@ def outcomes() -> Iterator[Case]:
     wrong: list[Payload] = [[], [OUTCOME] * 501, None, "x", 5, True, {}, OUTCOME]
     yield from field_rows("a3", kind, "test_outcomes", wrong, False)
     yield Case("a3", kind, lacking(kind, "test_outcomes"), "test_outcomes")
-    for bad in (None, "x", 5, [OUTCOME]):
+    payload = having(kind, test_outcomes=[OUTCOME, None])
+    yield Case("a3", kind, payload, "test_outcomes.1")
+    for bad in ("x", 5, [OUTCOME]):
         payload = having(kind, test_outcomes=[OUTCOME, bad])
         yield Case("a3", kind, payload, "test_outcomes.1._schema")
     yield Case("a3", kind, having(kind, test_outcomes=[{}]), "test_outcomes.0.name")
