@@ -46,6 +46,7 @@ class Answer(requests.Response):
             status=self.status_code,
             retry_after=self.retry_after,
             transient=is_worth_retrying(self.status_code, self.retry_after),
+            sent=True,
         )
 
     def json(self, **options: Any) -> Any:

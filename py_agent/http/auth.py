@@ -189,14 +189,9 @@ class ClientCredentials(AuthBase):
 
     def _fetched(self, call: Call, now: datetime) -> _Token:
         outer = call.session
-        form = {"grant_type": "client_credentials"}
+        form, auth = self._grant()
         if self.scope:
             form["scope"] = self.scope
-        auth: Any = None
-        if self._in_body:
-            form |= {"client_id": self.client_id, "client_secret": self._secret}
-        else:  # both are form-encoded first, says section 2.3.1
-            auth = HTTPBasicAuth(quote_plus(self.client_id), quote_plus(self._secret))
         with type(outer)(wait=outer.wait, time_left=outer.time_left, now=outer.now) as own:
             own.verify, own.cert, own.proxies = outer.verify, outer.cert, outer.proxies
             answer = own.post(
@@ -205,6 +200,18 @@ class ClientCredentials(AuthBase):
                 headers={"Accept": "application/json"},
             )  # fmt: skip
             return self._read(answer, now)
+
+    def _grant(self) -> tuple[dict[str, str], Any]:
+        """Return the form that asks for a token, and what signs the request."""
+        form = {"grant_type": "client_credentials"}
+        if self._in_body:
+            return {
+                **form,
+                "client_id": self.client_id,
+                "client_secret": self._secret,
+            }, None
+        # Both are form-encoded first, says section 2.3.1.
+        return form, HTTPBasicAuth(quote_plus(self.client_id), quote_plus(self._secret))
 
     def _read(self, answer: Any, now: datetime) -> _Token:
         """Return the token in an answer (RFC 6749, section 5.1).
@@ -228,6 +235,42 @@ class ClientCredentials(AuthBase):
         if str(kind).lower() != "bearer":
             raise HttpError(f"{where}: the token is not a bearer token", 200)
         return _Token(text, _until(body.get("expires_in"), now))
+
+
+class PasswordCredentials(ClientCredentials):
+    """OAuth 2 with a user's name and password (RFC 6749, section 4.3).
+
+    For servers that offer nothing better to a program; otherwise as `ClientCredentials`.
+
+    Args:
+        token_url: where tokens are had.
+        client_id: the application that asks.
+        username: who signs in.
+        password: str or pydantic's SecretStr.
+        scope: what the token is for, words between spaces.
+
+    Raises:
+        UsageError: the password cannot be sent.
+    """
+
+    def __init__(
+        self,
+        token_url: str,
+        client_id: str,
+        username: str,
+        password: Any,
+        scope: str | None = None,
+    ) -> None:
+        super().__init__(token_url, client_id, password, scope, in_body=True)
+        self.username = username
+
+    def __repr__(self) -> str:
+        url = shown_url(self.token_url)
+        return f"PasswordCredentials({url!r}, {self.client_id!r}, {self.username!r}, ***)"
+
+    def _grant(self) -> tuple[dict[str, str], Any]:
+        form = {"grant_type": "password", "client_id": self.client_id}
+        return {**form, "username": self.username, "password": self._secret}, None
 
 
 def _until(life: Any, now: datetime) -> datetime | None:

@@ -75,6 +75,7 @@ class Call:
         received: bytes of the present answer so far.
         ended: whether the server has closed the connection.
         where: the request that was sent last, as it may be shown.
+        sent: whether all of a request has gone out, so that an answer is due.
     """
 
     deadline: Deadline
@@ -87,6 +88,7 @@ class Call:
     received: int = 0
     ended: bool = False
     where: str = ""
+    sent: bool = False
 
     def time_for_one_step(self) -> float:
         """Return the seconds that are left.

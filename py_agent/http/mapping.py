@@ -29,6 +29,7 @@ def explained(error: Exception, call: Call) -> HttpError:
         call: the try that it ended.
     """
     mapped = _mapped(error, call, f"{call.where}: " if call.where else "")
+    mapped.sent = call.sent
     mapped.__cause__ = fit_to_keep(error)
     mapped.__suppress_context__ = True
     return mapped

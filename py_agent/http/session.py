@@ -11,7 +11,7 @@ import copy
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -114,6 +114,7 @@ class Http(requests.Session):
         retries: int = 3,
         guard: bool = False,
         allow_private: bool = False,
+        retry_on: Collection[int] = (),
         **options: Any,
     ) -> Response:
         """Send a request and return its whole answer, whatever its status is.
@@ -129,6 +130,8 @@ class Http(requests.Session):
             guard: for URLs that come from event data: only public addresses are
                 allowed, at each redirect, and no proxy is used.
             allow_private: with `guard`, the own network is allowed, too.
+            retry_on: statuses after which any method is tried again, also one that
+                changes something: what the server means by them is yours to know.
             options: as `requests.Session.request` takes them.
 
         Raises:
@@ -141,13 +144,13 @@ class Http(requests.Session):
         name = (method.decode() if isinstance(method, bytes) else str(method)).upper()
         deadline = Deadline(seconds(timeout, "timeout"), self.time_left)
         limits = (_count(max_bytes, "max_bytes"), guard, allow_private)
-        most = _count(retries, "retries") if name in SAFE else 0
+        most = _count(retries, "retries")
         for failures in count(1):
             call = Call(deadline, *limits, session=self)
             outcome = self._outcome(
                 call, lambda: super(Http, self).request(name, url, *args, **options)
             )
-            if failures > most or not _may_change(outcome):
+            if failures > most or not _may_change(outcome, name in SAFE, retry_on):
                 break
             if not self._waited(outcome, failures, deadline):
                 break
@@ -256,6 +259,7 @@ class Http(requests.Session):
             try:
                 answer = do()
             except HttpError as error:
+                error.sent = call.sent
                 return error
             except _FOREIGN as error:
                 return explained(error, call)
@@ -303,10 +307,13 @@ def _count(value: Any, name: str) -> int:
     return value
 
 
-def _may_change(outcome: Answer | HttpError) -> bool:
+def _may_change(outcome: Answer | HttpError, safe: bool, retry_on: Collection[int]) -> bool:
+    """Return whether a request should be sent again for what came of it."""
     if isinstance(outcome, HttpError):
-        return outcome.transient
-    return is_worth_retrying(outcome.status_code, outcome.retry_after)
+        return safe and outcome.transient
+    if outcome.status_code in retry_on:
+        return True
+    return safe and is_worth_retrying(outcome.status_code, outcome.retry_after)
 
 
 def _asks_too_much(answer: Answer, asked: float) -> HttpError:
@@ -316,4 +323,5 @@ def _asks_too_much(answer: Answer, asked: float) -> HttpError:
         status=answer.status_code,
         retry_after=asked,
         transient=True,
+        sent=True,
     )

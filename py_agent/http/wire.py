@@ -89,6 +89,8 @@ def _open_for_urllib3(connection: HTTPConnection) -> socket.socket:
 
 def _response_of(connection: HTTPConnection, get: Callable[[], Any]) -> Any:
     """Get the response; where its headers are refused, urllib3 forgets to close it."""
+    if (call := current.get()) is not None:
+        call.sent = True
     sock = connection.sock
     try:
         return get()
