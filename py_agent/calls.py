@@ -11,7 +11,7 @@ from functools import partial
 
 from .clock import Clock, to_micros
 from .context import Handler, Occasion, depth_of_publications
-from .errors import NotFoundError
+from .errors import NotFoundError, StoppedError
 from .events import Event
 from .failures import Failure, printable
 from .lanes import Call
@@ -23,7 +23,7 @@ from .store.event_store import EventStore
 from .store.side_file import SideFile
 from .store.states import States
 from .store.subscriptions import NEVER
-from .store.tables import State
+from .store.tables import IN_DOUBT, State
 from .threads import LoopThread, call
 from .timeouts import clock_of_call
 
@@ -45,6 +45,7 @@ class Caller:
         handlers: makes the handler of a listener, by name.
         states: what listeners remember.
         chance: draws the jitter of waits.
+        stopping: whether the agent stops.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Caller:
         handlers: Callable[[str, Occasion], Handler],
         states: States,
         chance: random.Random,
+        stopping: Callable[[], bool],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -64,6 +66,7 @@ class Caller:
         self._handlers = handlers
         self._states = states
         self._chance = chance
+        self._stopping = stopping
 
     def find(self, owed: Owed) -> Event | None:
         """Return a delivery's event; None if it is not owed any more.
@@ -93,21 +96,25 @@ class Caller:
 
     def make(
         self, listener: Listener, started: Call, event: Event
-    ) -> tuple[Attempt, BaseException | None]:
+    ) -> tuple[Attempt | None, BaseException | None]:
         """Make an entered call; never raises.
 
         Returns:
-            The result to record, and what the listener raised, if anything.
+            The result to record, None if it gave up as the agent stops, so that all is
+            as before it; and what the listener raised, if anything.
         """
         attempts = started.owed.attempts
         error: BaseException | None = None
         try:
             memory = self._memory(listener)
-            wanted = self._call(listener, event.delivered(started.owed.key), memory)
+            delivered = event.delivered(started.owed.key, started.owed.in_doubt)
+            wanted = self._call(listener, started, delivered, memory)
             attempt = completed(attempts, self.now(), wanted)
             return self._remembered(listener, memory, attempt), None
         except BaseException as raised:
             error = raised
+            if isinstance(error, StoppedError) and self._stopping():
+                return None, None
             # A plain function is not ended, so its bare TimeoutError is its own.
             if listener.timeout and is_async(listener) and _is_bare_timeout(error):
                 error = TimeoutError(f"did not end within {listener.timeout:g} s")
@@ -119,9 +126,20 @@ class Caller:
 
     def leave(self, started: Call) -> None:
         """Note that a call has ended or was handed back."""
-        if started.slot is not None:
-            self._side_file.leave(started.slot)
-            started.slot = None
+        slot, started.slot = started.slot, None
+        if slot is None:
+            return
+        if started.in_effect:
+            self._side_file.leave_doubt(slot)
+            started.doubt = slot
+        else:
+            self._side_file.leave(slot)
+
+    def recorded(self, started: Call) -> None:
+        """Note that the result of a call is stored, so that nothing is in doubt."""
+        slot, started.doubt = started.doubt, None
+        if slot is not None:
+            self._side_file.leave(slot)
 
     def record_stuck(self, listener: Listener, started: Call) -> None:
         """Record that a call is past its timeout and still running."""
@@ -142,16 +160,22 @@ class Caller:
             NotEnded(), listener.retry, started.owed.attempts, self.now(), self._chance
         )
         _report(listener, started, attempt)
+        if started.in_effect:
+            attempt = replace(attempt, reason=IN_DOUBT)
         self._store.deliveries.record(started.owed, attempt)
 
     def now(self) -> int:
         """Return the present in microseconds."""
         return to_micros(self._clock.now())
 
-    def _call(self, listener: Listener, event: Event, memory: Memory | None) -> bool:
+    def _call(
+        self, listener: Listener, started: Call, event: Event, memory: Memory | None
+    ) -> bool:
         """Call the listener; false if its `where` declined the event."""
         tokens = depth_of_publications.set(event.depth + 1), clock_of_call.set(self._clock)
-        handler = self._handlers(listener.name, Occasion(memory, SIDE_BY_SIDE))
+        effect = partial(self._begin_effect, started)
+        occasion = Occasion(memory, SIDE_BY_SIDE, begin_effect=effect)
+        handler = self._handlers(listener.name, occasion)
         try:
             if listener.where is not None and not listener.where(event):
                 return False
@@ -166,6 +190,18 @@ class Caller:
             handler.close()
             depth_of_publications.reset(tokens[0])
             clock_of_call.reset(tokens[1])
+
+    def _begin_effect(self, started: Call) -> None:
+        """Note that a call does what may not simply be repeated.
+
+        Raises:
+            StoppedError: the call was given up at the stop.
+        """
+        if started.slot is None:
+            raise StoppedError("the agent has stopped; this call is not to go on")
+        started.in_effect = True
+        owed = started.owed
+        self._side_file.begin_effect(started.slot, owed.event_id, owed.subscription_id)
 
     def _memory(self, listener: Listener) -> Memory | None:
         if listener.concurrency > 1 or "handler" not in listener.asks_for:

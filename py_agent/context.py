@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .clock import Clock
+from .clock import Clock, Time
 from .errors import AgentError, EchoError
 from .events import MAX_ECHO, Event, Publication, Published
 from .failures import printable
 from .filters import Match, compile_filter
 from .memory import Memory, Window
 from .retry import Seconds, seconds
+from .shared import Shared
 from .stopping import Stop, on_event_loop
 from .timeouts import check_time, time_left
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 else:
     S = TypeVar("S")
 
+T = TypeVar("T")
+
 log = logging.getLogger("py_agent")
 
 # How many listeners stand before what is published in this context; set by the
@@ -39,17 +42,36 @@ depth_of_publications: ContextVar[int] = ContextVar("depth_of_publications", def
 OWN = log.getChild("own")
 
 
+MOST_WARNINGS = 20  # of a run that are kept; who warns more often has made the point
+
+
 class _Named(logging.LoggerAdapter[logging.Logger]):
-    """Puts the name of a job or listener before what it says."""
+    """Puts the name of a job or listener before what it says, and notes its warnings."""
 
     def __init__(self, logger: logging.Logger, name: str | None) -> None:
         super().__init__(logger)
+        self.warnings: list[str] = []
         self._prefix = "" if name is None else f"{printable(name)}: ".replace("%", "%%")
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
         return f"{self._prefix}{msg}", kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if level >= logging.WARNING and len(self.warnings) < MOST_WARNINGS:
+            self.warnings.append(_in_full(msg, args))
+        # One frame up, so that a record names the line that said it, and not this one.
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        super().log(level, msg, *args, **kwargs)
+
+
+def _in_full(message: object, args: tuple[object, ...]) -> str:
+    """Return a line of the log; with what is wrong with it, as logging does not raise."""
+    try:
+        return str(message) % args if args else str(message)
+    except (TypeError, ValueError):
+        return f"{message} {args!r}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +84,7 @@ class Surroundings:
         clock: tells the time.
         stop: asks running work to end.
         run_soon: lets a job, by name, run as soon as possible.
+        shared: what jobs and listeners share.
     """
 
     opened: Callable[[], EventStore]
@@ -69,6 +92,7 @@ class Surroundings:
     clock: Clock
     stop: Stop
     run_soon: Callable[[str], None]
+    shared: Shared = field(default_factory=Shared)
 
 
 @dataclass(frozen=True)
@@ -82,6 +106,9 @@ class Occasion:
         deliver: whether what is published is delivered, or stored as seen.
         admit: waits until an event may be published.
         checkpoint: stores what is remembered so far; None where only the end does.
+        begin_effect: notes that a call does what may not simply be repeated; None where
+            there is no call.
+        run_again: lets a job run again after so many seconds; None for a listener.
     """
 
     memory: Memory | None = None
@@ -90,6 +117,8 @@ class Occasion:
     deliver: bool = True
     admit: Callable[[], None] = lambda: None
     checkpoint: Callable[[], None] | None = None
+    begin_effect: Callable[[], None] | None = None
+    run_again: Callable[[float], None] | None = None
 
 
 class Handler:
@@ -130,6 +159,12 @@ class Handler:
         Its logger is `py_agent.own.<the name>`.
         """
         return _Named(OWN.getChild(self._source) if self._source else OWN, self._source)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was logged through `log` as a warning or worse, the first twenty of it."""
+        logged = self.__dict__.get("log")
+        return () if logged is None else tuple(logged.warnings)
 
     # What is remembered
 
@@ -229,6 +264,35 @@ class Handler:
         """
         self._around.run_soon(job)
 
+    def run_again(self, after: Seconds) -> None:
+        """Let this job run again so long after this run, and then as planned.
+
+        So a job changes its own rhythm: it says so at the end of each run.
+
+        Args:
+            after: seconds or timedelta; a run that fails waits at least for the back-off.
+
+        Raises:
+            AgentError: this handler belongs to no job.
+        """
+        if self._occasion.run_again is None:
+            raise AgentError("only the run of a job can be followed by another")
+        self._occasion.run_again(seconds(after, "run_again"))
+
+    def begin_effect(self) -> None:
+        """Say that from here on a repeat might do something twice.
+
+        A listener calls it just before what cannot be taken back and does not know its
+        own repeats. Should this attempt be cut off after that, by a crash or a stop,
+        then the next one finds `event.in_doubt`, and can look, or give up. Outside a
+        listener's call it does nothing.
+
+        Raises:
+            StoppedError: this call was given up already, as the agent stops.
+        """
+        if self._occasion.begin_effect is not None:
+            self._occasion.begin_effect()
+
     # What it is given to work with
 
     def settings(self, wanted: type[S]) -> S:
@@ -242,6 +306,23 @@ class Handler:
         """
         found: S = self._around.settings(wanted)
         return found
+
+    def shared(self, make: Callable[[], T]) -> T:
+        """Return what all jobs and listeners of this agent share.
+
+        Args:
+            make: called without arguments when it is first asked for; each later call
+                with the same `make`, on whatever thread, returns what it returned.
+        """
+        return self._around.shared.get(make)
+
+    @property
+    def clock(self) -> Time:
+        """The agent's clock: `now()`, aware UTC, and `boot()`, seconds for durations.
+
+        In a test it is the one that the test moves.
+        """
+        return self._around.clock
 
     @cached_property
     def http(self) -> Http:

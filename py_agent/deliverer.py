@@ -17,9 +17,9 @@ from .clock import Clock
 from .errors import AgentError, StoreError, StoreRefusedError
 from .failures import failure_of, printable
 from .lanes import MAX_REPLACED, Call, Lane
-from .retry import Pause
+from .retry import Pause, StopAgent
 from .roster import Roster
-from .store.deliveries import Attempt, Owed
+from .store.deliveries import Attempt
 from .store.event_store import EventStore
 from .store.subscriptions import NEVER
 from .store.takeover import STUCK
@@ -144,7 +144,7 @@ class Deliverer:
             lane.look_again()
             self.look_after(lane)
         if attempt is not None:
-            recorded = partial(self._recorded, lane, started.owed, attempt)
+            recorded = partial(self._recorded, lane, started, attempt)
             self._store.deliveries.record(started.owed, attempt, recorded)
         self.quiet.notify_all()
         # In a long backlog most calls leave nothing to do for the own thread.
@@ -175,11 +175,14 @@ class Deliverer:
             self.hold(lane, until, failure_of(error).message)
         elif error is not None:
             self.failures += 1
+        if isinstance(error, StopAgent):
+            self._refused(AgentError(failure_of(error).message))
         return attempt
 
-    def _recorded(self, lane: Lane, owed: Owed, attempt: Attempt) -> None:
+    def _recorded(self, lane: Lane, started: Call, attempt: Attempt) -> None:
+        self._caller.recorded(started)
         with self.lock:
-            lane.recorded(owed, attempt)
+            lane.recorded(started.owed, attempt)
             self.quiet.notify_all()
             if lane.behind or lane.next_due is not None:
                 self.look_after(lane)
@@ -219,10 +222,12 @@ class Deliverer:
             lane.hold(until)
             lane.paused_as_stuck = reason == STUCK
             self.look_after(lane)
+            loud = until is not None and lane.worth_saying(reason, self._clock.boot())
         if until is None:
             log.info("%s goes on", name)
         else:
-            log.warning("%s is paused: %s", name, printable(reason or ""))
+            level = logging.WARNING if loud else logging.DEBUG
+            log.log(level, "%s is paused: %s", name, printable(reason or ""))
         try:
             self._store.subscriptions.pause(name, until, reason)
             with self.lock:

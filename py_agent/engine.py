@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .backpressure import Backpressure
 from .calls import Caller
@@ -42,6 +42,9 @@ from .store.states import States
 from .store.takeover import Takeover, adopt, take_over
 from .store.wakeup import WakeListener
 from .threads import LoopThread, NewLoop, Threads
+
+if TYPE_CHECKING:
+    from .observability.run_reports import RunReports
 
 log = logging.getLogger("py_agent")
 
@@ -74,6 +77,7 @@ class Engine:
         doorbell: rung when the agent is asked to stop.
         settings: returns the checked settings of a class.
         limits: how much goes on at the same time.
+        reports: makes what reports the runs of jobs; None where they are not reported.
         park: whether this code speaks for all listeners of the store, so that the
             deliveries of those it lacks are parked.
         handler: makes what a job or listener is handed.
@@ -95,6 +99,7 @@ class Engine:
         doorbell: Doorbell,
         settings: Callable[[type[Any]], Any],
         limits: Limits = Limits(),
+        reports: Callable[[EventStore, Clock], RunReports] | None = None,
         park: bool = True,
         handler: Callable[[Surroundings, str, Occasion], Handler] = Handler,
         chance: random.Random | None = None,
@@ -133,7 +138,7 @@ class Engine:
         parts = store, clock, self._side_file, self.loop, partial(handler, around), states
         self.listener_threads = Threads("py_agent-listener")
         self.dispatcher = Dispatcher(
-            store, clock, Caller(*parts, chance), self.listener_threads,
+            store, clock, Caller(*parts, chance, self._is_stopping), self.listener_threads,
             self._asked_to_stop, self._check_files, self._refused,
         )  # fmt: skip
         self.dispatcher.add(listeners)
@@ -146,7 +151,8 @@ class Engine:
         self.scheduler = Scheduler(
             schedule, clock, runner, self.job_threads, limits.job_threads,
             lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,
-            Silence(store, clock, self.job_threads.run), self._refused, chance,
+            Silence(store, clock, self.job_threads.run),
+            None if reports is None else reports(store, clock), self._refused, chance,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
         if large:
@@ -216,6 +222,9 @@ class Engine:
         if self._ended or self._store is None:
             raise StoppedError("the agent has stopped; nothing more is published here")
         return self._store
+
+    def _is_stopping(self) -> bool:
+        return self.stop_asked.requested
 
     def _asked_to_stop(self) -> bool:
         return self._doorbell.rung

@@ -33,11 +33,15 @@ class Event:
         depth: how many listeners stand between this event and the world outside.
         delivery_key: `<event id>.<subscription id>`, the same on every attempt of one
             delivery; None outside a delivery.
+
+    Attributes:
+        in_doubt: whether the attempt before was cut off inside `handler.effect()`, by a
+            crash or a stop, so that its effect may have happened.
     """
 
     __slots__ = (
         "_data", "_text", "created", "delivery_key", "depth",
-        "event_type", "id", "identifier", "source",
+        "event_type", "id", "identifier", "in_doubt", "source",
     )  # fmt: skip
 
     id: int
@@ -47,6 +51,7 @@ class Event:
     source: str | None
     depth: int
     delivery_key: str | None
+    in_doubt: bool
     _data: Any
     _text: str | None
 
@@ -89,6 +94,7 @@ class Event:
         fill(self, "delivery_key", delivery_key)
         fill(self, "_data", data)
         fill(self, "_text", text)
+        fill(self, "in_doubt", False)
 
     @classmethod
     def stored(
@@ -110,12 +116,15 @@ class Event:
         )  # fmt: skip
         return event
 
-    def delivered(self, delivery_key: str) -> Event:
+    def delivered(self, delivery_key: str, in_doubt: bool = False) -> Event:
         """Return a fresh copy for one delivery, so that listeners share no data."""
-        return Event.stored(
+        event = Event.stored(
             self.id, self.event_type, self.identifier, self.created, self.source,
             self.text, self.depth, delivery_key,
         )  # fmt: skip
+        if in_doubt:
+            object.__setattr__(event, "in_doubt", True)
+        return event
 
     @property
     def data(self) -> Any:

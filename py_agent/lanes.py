@@ -19,6 +19,7 @@ from .store.tables import State
 
 WINDOW = 200  # deliveries of one listener in memory
 MAX_HELD_DATA = 64 * 1024  # characters of JSON kept in memory with a waiting delivery
+SAID_SECONDS = 3_600.0  # how long a pause for the same reason need not be said again
 MAX_REPLACED = 4  # stuck calls of one listener that get a new slot
 
 
@@ -32,6 +33,8 @@ class Call:
         slot: its slot in the side file, once the function is entered.
         stuck: whether it is past its deadline.
         abandoned: whether it was given up at the stop, so that its result is refused.
+        in_effect: whether it has begun what may not simply be repeated.
+        doubt: its slot after the end of such a call, until its result is stored.
     """
 
     owed: Owed
@@ -39,6 +42,8 @@ class Call:
     slot: int | None = None
     stuck: bool = False
     abandoned: bool = False
+    in_effect: bool = False
+    doubt: int | None = None
 
 
 class Lane:
@@ -66,6 +71,7 @@ class Lane:
         self.next_due: int | None = None
         self.paused_until: int | None = None
         self.paused_as_stuck = False  # so that it goes on when a stuck call ends
+        self._said: tuple[str | None, float] = None, 0.0  # the last pause that was logged
         self._followers: dict[str, deque[Owed]] = {}
         self._failing: set[str] = set()  # keys whose failure is not recorded yet
         self._failed: set[str] = set()  # those recorded since the last load began
@@ -209,6 +215,19 @@ class Lane:
             self.forget()
             self.next_due = None if until >= NEVER else until
         self.look_again()
+
+    def worth_saying(self, reason: str | None, boot: float) -> bool:
+        """Return whether a pause is worth a word: the same one is once an hour.
+
+        Args:
+            reason: why it is paused.
+            boot: seconds since boot.
+        """
+        said, when = self._said
+        if reason == said and boot - when < SAID_SECONDS:
+            return False
+        self._said = reason, boot
+        return True
 
     def forget(self) -> None:
         """Leave everything that has not started to the store."""

@@ -7,6 +7,7 @@ subscriptions whose remaining clauses have to be asked one by one.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,8 @@ from .filters import MISSING, Clause, Extract, Filter, extractor, same_key
 
 T = TypeVar("T")
 Ordering = tuple[str, ...]
+
+FOLDS = "~"  # before a path: its texts are compared as `folded` says
 
 
 class Index(Generic[T]):
@@ -97,6 +100,8 @@ def _holding(entries: Iterable[_Entry[T]], event: Event) -> Iterator[tuple[int, 
 def check_ordering(ordered_by: str | Iterable[str] | None) -> Ordering:
     """Return `ordered_by` as a tuple of paths.
 
+    A path that begins with `~` compares texts without case, accents and outer blanks.
+
     Raises:
         FilterError: a path names no field of an event.
     """
@@ -106,7 +111,9 @@ def check_ordering(ordered_by: str | Iterable[str] | None) -> Ordering:
         raise FilterError(f"ordered_by must be a path or paths, not {ordered_by!r}")
     paths = (ordered_by,) if isinstance(ordered_by, str) else tuple(ordered_by)
     for path in paths:
-        extractor(path)
+        if not isinstance(path, str):
+            raise FilterError(f"ordered_by holds {path!r}, which is no path")
+        extractor(path.removeprefix(FOLDS))
     return paths
 
 
@@ -119,9 +126,25 @@ def order_key(ordering: Ordering, event: Event) -> str | None:
     """
     if not ordering:
         return None
-    values = [extractor(path)(event) for path in ordering]
+    values = [_ordering_value(path, event) for path in ordering]
     if any(value is MISSING or value is None for value in values):
         return None
     # 1 and 1.0 are the same JSON value, and so the same key.
     whole = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
     return json.dumps(whole, sort_keys=True)
+
+
+def folded(text: str) -> str:
+    """Return a text without case, accents and outer blanks.
+
+    So compare the usual collations of databases, as MySQL's `utf8mb4_0900_ai_ci`; two
+    texts with the same folded form may be one key there.
+    """
+    parts = unicodedata.normalize("NFKD", text)
+    plain = "".join(each for each in parts if not unicodedata.combining(each))
+    return unicodedata.normalize("NFKD", plain.casefold()).strip()
+
+
+def _ordering_value(path: str, event: Event) -> Any:
+    value = extractor(path.removeprefix(FOLDS))(event)
+    return folded(value) if path.startswith(FOLDS) and isinstance(value, str) else value

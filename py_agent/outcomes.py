@@ -6,7 +6,7 @@ import random
 
 from .errors import EchoError, HttpError, StoppedError, StorageFault
 from .failures import Failure, failure_of
-from .retry import Discard, Pause, Retry, RetryPolicy
+from .retry import Discard, Pause, Retry, RetryPolicy, StopAgent
 from .store.deliveries import Attempt
 from .store.subscriptions import NEVER
 from .store.tables import State
@@ -53,7 +53,7 @@ def failed(
         chance: draws the jitter.
     """
     failure = failure_of(error)
-    if isinstance(error, Pause):
+    if isinstance(error, (Pause, StopAgent)):
         return Attempt(State.AVAILABLE, attempts, now)
     if isinstance(error, (Discard, EchoError)):
         return _dead(attempts + 1, now, failure.message, failure)

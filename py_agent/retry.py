@@ -125,6 +125,16 @@ class Discard(Exception):
         super().__init__(reason)
 
 
+class StopAgent(Exception):
+    """Raised by a job or listener: the agent ends, with the reason and exit code 1.
+
+    What runs meanwhile ends within the grace time; a delivery stays owed.
+
+    Args:
+        reason: why, for the log.
+    """
+
+
 class Pause(Exception):
     """Raised by a listener: hold all its deliveries; this one is tried again first.
 

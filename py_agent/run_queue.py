@@ -41,6 +41,7 @@ class RunQueue:
         most: runs at the same time that are younger than FRESH_SECONDS.
         quiet: whether no delivery is available or running.
         alone: holds all deliveries while it is true.
+        begun: told, on the run's thread and without the lock, that a run has begun.
         ended: told, on the run's thread and without the lock, that a run has ended.
         put_off: told that a run could not begin, as the store failed.
     """
@@ -53,6 +54,7 @@ class RunQueue:
         most: int,
         quiet: Callable[[], bool],
         alone: Callable[[bool], None],
+        begun: Callable[[Run], None],
         ended: Ended,
         put_off: Callable[[Entry], None],
     ) -> None:
@@ -62,6 +64,7 @@ class RunQueue:
         self._most = most
         self._quiet = quiet
         self._alone = alone
+        self._begun = begun
         self._ended = ended
         self._put_off = put_off
         self._services: deque[Entry] = deque()
@@ -166,6 +169,7 @@ class RunQueue:
             return None
 
     def _run(self, entry: Entry, run: Run) -> None:
+        self._begun(run)
         self._ended(entry, run, *self._runner.make(run))
 
     def _try_alone(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .arguments import bound
@@ -42,6 +42,7 @@ class Run:
         error: what it raised, once it has failed.
         abandoned: whether it was given up at the stop.
         suspected: whether the process ended inside its job before.
+        wishes: seconds after which it wants to run again; the last one counts.
     """
 
     job: Job
@@ -55,6 +56,7 @@ class Run:
     error: BaseException | None = None
     abandoned: bool = False
     suspected: bool = False
+    wishes: list[float] = field(default_factory=list)
 
 
 class Runner:
@@ -105,11 +107,18 @@ class Runner:
         number = self._store.runs.open(job.name, now)
         slot = self._side_file.enter_job(job.name)
         self._flush_soon()
-        handler = self._handlers(job.name, self._occasion(job, memory, now))
+        wishes: list[float] = []
+        occasion = self._occasion(job, memory, now, wishes.append)
+        handler = self._handlers(job.name, occasion)
         boot = self._clock.boot()
-        return Run(job, number, slot, handler, memory, boot, now, suspected=suspected)
+        return Run(
+            job, number, slot, handler, memory, boot, now, suspected=suspected,
+            wishes=wishes,
+        )  # fmt: skip
 
-    def _occasion(self, job: Job, memory: Memory, now: int) -> Occasion:
+    def _occasion(
+        self, job: Job, memory: Memory, now: int, wish: Callable[[float], None]
+    ) -> Occasion:
         seen_before = job.first != BASELINE or memory.since is not None
 
         def checkpoint() -> None:
@@ -124,6 +133,7 @@ class Runner:
             deliver=seen_before,
             admit=lambda: self._admit(job.name),
             checkpoint=checkpoint,
+            run_again=wish,
         )
 
     def make(self, run: Run) -> tuple[Any, Failure | None]:

@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .clock import Clock, from_micros, to_micros
 from .errors import AgentError, HttpError, NotFoundError, StoreError
 from .failures import Failure
 from .fluent import Schedule, asks_to_cancel
 from .registry import Job
-from .retry import Retry, RetryPolicy
+from .retry import Retry, RetryPolicy, StopAgent
 from .run_queue import HEALTHY_SECONDS, RunQueue
 from .runner import Run, Runner
 from .silence import Silence
@@ -28,6 +28,9 @@ from .store.takeover import CRASH_LIMIT
 from .threads import Threads
 from .timetable import Entry, Timetable, runs_late
 from .timing import Always, Interval
+
+if TYPE_CHECKING:
+    from .observability.run_reports import RunReports
 
 log = logging.getLogger("py_agent.scheduler")
 
@@ -50,6 +53,7 @@ class Scheduler:
         alone: holds all deliveries while it is true.
         runs: what the store remembers of jobs.
         silence: watches the jobs that should succeed every so often.
+        reports: told of each run; None where runs are not reported.
         refused: told that the scheduler itself has failed.
         chance: draws the jitter of waits.
     """
@@ -65,6 +69,7 @@ class Scheduler:
         alone: Callable[[bool], None],
         runs: Runs,
         silence: Silence,
+        reports: RunReports | None,
         refused: Callable[[AgentError], None],
         chance: random.Random,
     ) -> None:
@@ -73,11 +78,20 @@ class Scheduler:
         self._runner = runner
         self._runs = runs
         self._silence = silence
+        self._reports = reports
         self._refused = refused
         self._changed = threading.Condition()
         self._timetable = Timetable(clock, self._recall, chance)
         self._queue = RunQueue(
-            clock, runner, threads, most, quiet, alone, self._ended, self._put_off
+            clock,
+            runner,
+            threads,
+            most,
+            quiet,
+            alone,
+            self._begun,
+            self._ended,
+            self._put_off,
         )
         self._chance = chance
         self._planned: set[Entry] = set()
@@ -92,6 +106,8 @@ class Scheduler:
 
     def start(self) -> None:
         """Plan every entry from now and begin to run what is due."""
+        if self._reports is not None:
+            self._reports.catch_up([entry.job for entry in self._schedule.entries])
         self._schedule.added = self._add
         for entry in list(self._schedule.entries):
             self._add(entry)
@@ -124,7 +140,10 @@ class Scheduler:
                 run.abandoned = True
         for run in unended:
             log.warning("job %s did not end before the stop", run.job.name)
-            self._runner.end(run, Failure("NotEnded", "did not end before stop"))
+            failure = Failure("NotEnded", "did not end before stop")
+            self._runner.end(run, failure)
+            if self._reports is not None:
+                self._reports.ended(run, failure)
 
     def run_all(self, services: bool = False) -> None:
         """Run every job once now, and wait until all have ended.
@@ -298,10 +317,16 @@ class Scheduler:
 
     # What becomes of runs
 
+    def _begun(self, run: Run) -> None:
+        if self._reports is not None:
+            self._reports.begun(run)
+
     def _ended(self, entry: Entry, run: Run, value: Any, failure: Failure | None) -> None:
         """Record a run that has ended, on its own thread."""
         if failure is None:
             self._silence.tell_recovered(entry.job)
+        if self._reports is not None and not run.abandoned:
+            self._reports.ended(run, failure)
         with self._changed:
             if run.abandoned:
                 entry.queued = False
@@ -313,6 +338,8 @@ class Scheduler:
             if asks_to_cancel(value):
                 self._cancel(entry)
             self._changed.notify_all()
+        if isinstance(run.error, StopAgent):
+            self._refused(AgentError(failure.message if failure else str(run.error)))
 
     def _plan_after(self, entry: Entry, run: Run, failure: Failure | None) -> None:
         """Let a job that fails again and again run less often, and restart a service."""
@@ -327,6 +354,8 @@ class Scheduler:
             self._timetable.move(entry, 0, earlier=True)
             return
         asked = run.error.after if isinstance(run.error, Retry) else None
+        if failure is None and run.wishes and not entry.job.keep:
+            asked = run.wishes[-1]
         if asked is not None:
             self._timetable.move(entry, asked, earlier=True)
         elif entry.failures:

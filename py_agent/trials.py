@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from .calls import Caller
 from .clock import Clock
@@ -65,7 +66,8 @@ def try_suspects(
                 with deliverer.lock:
                     if not trial.stuck:
                         if attempt is not None:
-                            store.deliveries.record(trial.owed, attempt)
+                            recorded = partial(caller.recorded, trial)
+                            store.deliveries.record(trial.owed, attempt, recorded)
                         ended.set()
                 if trial.stuck:
                     deliverer.end_late(lane, trial, attempt)

@@ -25,7 +25,16 @@ from ..failures import Failure
 from .dialects import Statement, damaged_values, insert, texts_of
 from .reader import Reader
 from .subscriptions import NEVER
-from .tables import OWED, State, attempt_errors, deliveries, events, store, subscriptions
+from .tables import (
+    IN_DOUBT,
+    OWED,
+    State,
+    attempt_errors,
+    deliveries,
+    events,
+    store,
+    subscriptions,
+)
 from .writer import Work, Writer
 
 # Spelled as in the partial index, or SQLite does not see that the index applies.
@@ -39,7 +48,7 @@ _OF_DELIVERY = (
 )
 _WINDOW = select(
     deliveries.c.event_id, deliveries.c.attempts, deliveries.c.crashes,
-    deliveries.c.order_key, deliveries.c.due,
+    deliveries.c.order_key, deliveries.c.due, deliveries.c.reason,
 ).where(_OF_SUBSCRIPTION, _IS_OWED)  # fmt: skip
 
 
@@ -112,6 +121,7 @@ _SUSPECTS = Statement(
     select(
         deliveries.c.subscription_id, deliveries.c.event_id, deliveries.c.attempts,
         deliveries.c.crashes, deliveries.c.order_key, deliveries.c.due,
+        deliveries.c.reason,
     )
     .where(_IS_OWED, deliveries.c.crashes >= bindparam("crashes"))
     .order_by(deliveries.c.event_id)
@@ -146,6 +156,7 @@ class Owed:
         retried: whether it failed before and was loaded as due again.
         event: its event, when that is in memory anyway.
         version: the deliveries' version as of which it was known to be owed.
+        in_doubt: whether the try before was cut off inside an effect.
     """
 
     event_id: int
@@ -156,6 +167,7 @@ class Owed:
     retried: bool = False
     event: Event | None = None
     version: int = 0
+    in_doubt: bool = False
 
     @property
     def key(self) -> str:
@@ -192,7 +204,8 @@ class Attempt:
         at: when it ended, in microseconds.
         due: when it is tried again, in microseconds; 0 for at once.
         crashes: 0 when the function ended, one way or the other.
-        reason: why it was completed without a call, or discarded.
+        reason: why it was completed without a call, or discarded; IN_DOUBT where it was
+            cut off inside an effect.
         failure: what went wrong, if anything.
         also: written in the same transaction: what the listener remembers.
     """
@@ -365,7 +378,8 @@ def record(
 
 
 def _owed(subscription: int, row: tuple[Any, ...], version: int) -> Owed:
-    event_id, attempts, crashes, order_key, due = row
+    event_id, attempts, crashes, order_key, due, reason = row
     return Owed(
         event_id, subscription, attempts, crashes, order_key, due != 0, None, version,
+        reason == IN_DOUBT,
     )  # fmt: skip

@@ -169,8 +169,23 @@ class Listing:
             if row.reason != DROPPED:
                 states = counts.setdefault(row.subscription_id, {})
                 states[row.state] = states.get(row.state, 0) + row.how_many
+        oldest = self._oldest_owed()
         found = self._connection.execute(select(subscriptions).order_by(subscriptions.c.id))
-        return [_listener_row(row, counts.get(row.id, {}), now) for row in found]
+        return [
+            _listener_row(row, counts.get(row.id, {}), now)
+            | {"oldest_owed": _moment(oldest.get(row.id))}
+            for row in found
+        ]
+
+    def _oldest_owed(self) -> dict[int, int]:
+        """Return when the oldest owed event of each subscription was stored."""
+        found = self._connection.execute(
+            select(deliveries.c.subscription_id, func.min(events.c.created))
+            .join(events, events.c.id == deliveries.c.event_id)
+            .where(deliveries.c.state.in_(OWED))
+            .group_by(deliveries.c.subscription_id)
+        )
+        return {row[0]: row[1] for row in found}
 
     def errors(self, event_id: int, subscription_id: int) -> list[Row]:
         """Return every error of a delivery, the first attempt first."""

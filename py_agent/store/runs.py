@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, literal_column, select, update
 
@@ -39,6 +40,12 @@ _JOB = Statement(
 )
 _LAST_STARTED = Statement(
     select(runs.c.started)
+    .where(runs.c.job == bindparam("key"), runs.c.outcome != Outcome.SKIPPED)
+    .order_by(runs.c.id.desc())
+    .limit(1)
+)
+_LAST = Statement(
+    select(runs.c.started, runs.c.finished, runs.c.outcome, runs.c.error)
     .where(runs.c.job == bindparam("key"), runs.c.outcome != Outcome.SKIPPED)
     .order_by(runs.c.id.desc())
     .limit(1)
@@ -99,6 +106,22 @@ class RunResult:
     published: int = 0
     duplicates: int = 0
     failure: Failure | None = None
+
+
+class LastRun(NamedTuple):
+    """A job's last run.
+
+    Args:
+        started: when, in microseconds.
+        finished: when it ended, likewise; None if it has not.
+        outcome: how it stands or ended.
+        error: what went wrong, if anything.
+    """
+
+    started: int
+    finished: int | None
+    outcome: str
+    error: str | None
 
 
 class Runs:
@@ -182,6 +205,11 @@ class Runs:
         """Return when a job's last run began, in microseconds; None if it never ran."""
         row = self._reader.row(_LAST_STARTED, key=name)
         return None if row is None else row[0]
+
+    def last(self, name: str) -> LastRun | None:
+        """Return a job's last run; None if it never ran."""
+        row = self._reader.row(_LAST, key=name)
+        return None if row is None else LastRun(*row)
 
     def started_around(self, name: str, now: int) -> list[int]:
         """Return when a job ran last by a moment, and when after it, in microseconds.

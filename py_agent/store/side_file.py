@@ -20,6 +20,8 @@ from ..errors import StorageFault
 MAX_KEY = 2**63 - 1  # the largest number that a row can have
 SLOT = 272  # bytes: a kind, a blank, a name of at most 255 bytes, room for the end
 _DELIVERY = b"d"
+_EFFECT = b"e"  # a delivery whose listener does what may not simply be repeated
+_DOUBT = b"u"  # the same, where the listener is not to blame for a crash
 _JOB = b"j"
 
 
@@ -31,11 +33,13 @@ class Inside:
         life: the random name of that process's side file; empty if there was none.
         deliveries: (event id, subscription id) pairs.
         jobs: names of jobs.
+        doubtful: the deliveries, charged or not, whose effect may have happened.
     """
 
     life: str = ""
     deliveries: tuple[tuple[int, int], ...] = ()
     jobs: tuple[str, ...] = ()
+    doubtful: tuple[tuple[int, int], ...] = ()
 
 
 def side_path(store: Path) -> Path:
@@ -55,17 +59,30 @@ def read(store: Path) -> Inside:
     ]
     if not slots:
         return Inside()
-    deliveries, jobs = [], []
+    deliveries, jobs, doubtful = [], [], []
     for slot in slots[1:]:
         kind, _, name = slot.partition(b" ")
         with contextlib.suppress(ValueError):
-            if kind == _DELIVERY:
-                event_id, subscription_id = map(int, name.decode().split("."))
-                if 0 < event_id <= MAX_KEY and 0 < subscription_id <= MAX_KEY:
-                    deliveries.append((event_id, subscription_id))
-            elif kind == _JOB:
+            if kind in (_DELIVERY, _EFFECT):
+                deliveries.append(_delivery(name))
+            if kind in (_EFFECT, _DOUBT):
+                doubtful.append(_delivery(name))
+            if kind == _JOB:
                 jobs.append(name.decode())
-    return Inside(slots[0].decode("ascii", "replace"), tuple(deliveries), tuple(jobs))
+    life = slots[0].decode("ascii", "replace")
+    return Inside(life, tuple(deliveries), tuple(jobs), tuple(doubtful))
+
+
+def _delivery(name: bytes) -> tuple[int, int]:
+    """Return the keys of a delivery.
+
+    Raises:
+        ValueError: it is none.
+    """
+    event_id, subscription_id = map(int, name.decode().split("."))
+    if not (0 < event_id <= MAX_KEY and 0 < subscription_id <= MAX_KEY):
+        raise ValueError("it cannot be the key of a row")
+    return event_id, subscription_id
 
 
 class SideFile:
@@ -80,6 +97,7 @@ class SideFile:
         self._lock = threading.Lock()
         self._free: list[int] = []
         self._slots = 1
+        self._effects: dict[int, bytes] = {}  # slots with an effect, and whose
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._descriptor = os.open(self.path, flags, 0o600)
@@ -95,17 +113,34 @@ class SideFile:
         """Say that a job is entered; returns the slot for `leave`."""
         return self._enter(b"j " + name.encode())
 
+    def begin_effect(self, slot: int, event_id: int, subscription_id: int) -> None:
+        """Say that what the listener of a slot does from now on may not be repeated."""
+        with self._lock:
+            self._effects[slot] = b" %d.%d" % (event_id, subscription_id)
+            self._write(slot, _EFFECT + self._effects[slot])
+
+    def leave_doubt(self, slot: int) -> None:
+        """Say that the function of a slot has ended, but its result is not stored yet."""
+        with self._lock:
+            self._write(slot, _DOUBT + self._effects[slot])
+
     def leave(self, slot: int) -> None:
         """Say that the function of a slot has ended."""
         with self._lock:
+            self._effects.pop(slot, None)
             self._write(slot, b"")
             self._free.append(slot)
 
     def clear(self) -> None:
-        """Forget every entry, without waiting for a lock: the process is about to end."""
+        """Forget every entry, without waiting for a lock: the process is about to end.
+
+        What is kept is that an effect may have happened, which is nobody's fault.
+        """
         descriptor, self._descriptor = self._descriptor, -1
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, SLOT)
+            for slot, name in list(self._effects.items()):
+                os.pwrite(descriptor, (_DOUBT + name).ljust(SLOT, b"\0"), slot * SLOT)
 
     def close(self) -> None:
         """Remove the file: everything has ended or been handed back."""

@@ -54,6 +54,7 @@ class Outcome(StrEnum):
 
 
 OWED = (State.AVAILABLE, State.RETRYABLE, State.RUNNING)
+IN_DOUBT = "in doubt"  # the reason of an owed delivery whose effect may have happened
 DROPPED = "dropped by hand"  # the reason of a dead letter that a person has dealt with
 
 EMPTY = text("'{}'")  # a JSON object that nobody has written to

@@ -25,7 +25,7 @@ from .event_store import EventStore
 from .runs import pause_job, set_crashes
 from .side_file import Inside
 from .subscriptions import CHANGE, PAUSE, TOUCH, Subscription, add, read_all
-from .tables import OWED, Outcome, State, deliveries, events, jobs, runs, store
+from .tables import IN_DOUBT, OWED, Outcome, State, deliveries, events, jobs, runs, store
 
 CRASH_LIMIT = 3  # times in a row that a call may end the process
 SERVICE_CRASH_LIMIT = 10  # of a service, which is inside its function at every crash
@@ -47,6 +47,12 @@ _FREE = Statement(
         text("state IN ('available', 'retryable', 'running')"),
     )
     .values(state=literal_column("'available'"), due=literal_column("0"))
+)
+_DOUBT = Statement(
+    update(deliveries).where(
+        *_OF_DELIVERY, text("state NOT IN ('completed', 'discarded')")
+    ),
+    "reason",
 )
 _PARK = Statement(
     update(deliveries)
@@ -171,6 +177,8 @@ def _charge(
         record(cursor, event_id, subscription_id, attempt)
         name = f"delivery {event_id}.{subscription_id}"
         (found.dead if dead else found.crashed).append(name)
+    for event_id, subscription_id in inside.doubtful:
+        _DOUBT.run(cursor, event=event_id, subscription=subscription_id, reason=IN_DOUBT)
     for name in inside.jobs:
         row = _JOB_CRASHES.run(cursor, key=name).fetchone()
         crashes = (row[0] if row else 0) + 1

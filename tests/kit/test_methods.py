@@ -367,3 +367,38 @@ def test_a_service_that_waits_ends_by_itself_at_the_stop(agent: AgentUnderTest) 
         agent.advance(0)
         agent.stop()
     assert {run.outcome for run in agent.runs(serve)} == {"completed"}
+
+
+# A job that changes its own rhythm
+
+
+def test_a_job_chooses_when_it_runs_again(agent: AgentUnderTest) -> None:
+    """Given a job that asks to run again, When time passes, Then it runs when it said,
+    and as planned when it says nothing.
+    """
+    runs: list[float] = []
+    waits = [600.0, 1.0]
+
+    def job(handler: Handler) -> None:
+        runs.append(handler.clock.boot())
+        if waits:
+            handler.run_again(waits.pop(0))
+
+    agent.add_job(job, every=60)
+    agent.advance(minutes=12)
+    assert [round(later - runs[0]) for later in runs] == [0, 600, 601, 661]
+
+
+def test_what_a_job_warns_of_is_known(agent: AgentUnderTest) -> None:
+    """Given a job that logs, When it is asked, Then its warnings are there, and no more."""
+    found: list[tuple[str, ...]] = []
+
+    def job(handler: Handler) -> None:
+        found.append(handler.warnings)
+        handler.log.info("fine")
+        handler.log.warning("%d of %s", 3, "four")
+        handler.log.error("100 % wrong")
+        found.append(handler.warnings)
+
+    agent.run_job(job)
+    assert found == [(), ("3 of four", "100 % wrong")]

@@ -179,3 +179,44 @@ def test_random_damage_does_not_stop_a_start(tmp_path: Path) -> None:
 
         assert found.dead == [] or found.dead == ["job poll"]
     store.close()
+
+
+def test_an_effect_is_charged_and_in_doubt(path: Path) -> None:
+    """A kill in the middle of an effect names the delivery for both."""
+    side = SideFile(path)
+    slot = side.enter_delivery(12, 3)
+    side.enter_delivery(13, 3)
+    side.begin_effect(slot, 12, 3)
+
+    inside = read(path)
+
+    assert inside.deliveries == ((12, 3), (13, 3))
+    assert inside.doubtful == ((12, 3),)
+
+
+def test_an_effect_that_is_not_recorded_is_in_doubt_without_blame(path: Path) -> None:
+    """A kill between the end of a call and its record charges nobody."""
+    side = SideFile(path)
+    slot = side.enter_delivery(12, 3)
+    side.begin_effect(slot, 12, 3)
+    side.leave_doubt(slot)
+    assert read(path).deliveries == ()
+    assert read(path).doubtful == ((12, 3),)
+
+    side.leave(slot)
+
+    assert read(path).doubtful == ()
+
+
+def test_an_effect_outlives_the_word_that_nobody_is_to_blame(path: Path) -> None:
+    """A second Ctrl-C charges nothing, and what was being sent stays in doubt."""
+    side = SideFile(path)
+    side.enter_job("poll")
+    slot = side.enter_delivery(12, 3)
+    side.enter_delivery(13, 3)
+    side.begin_effect(slot, 12, 3)
+
+    side.clear()
+
+    inside = read(path)
+    assert (inside.deliveries, inside.jobs, inside.doubtful) == ((), (), ((12, 3),))

@@ -96,7 +96,8 @@ def test_an_ordering_is_one_path_or_several(
 
 
 @pytest.mark.parametrize(
-    "ordered_by", ["", "run", "data", "data.", ["data.a", "b"], 5, [5]]
+    "ordered_by",
+    ["", "run", "data", "data.", ["data.a", "b"], 5, [5], "~", "~run", "~~data.a"],
 )
 def test_an_ordering_that_names_no_field_is_refused(ordered_by: Any) -> None:
     """The mistake shows when it is written."""
@@ -128,6 +129,24 @@ def test_events_with_different_values_have_different_keys(
         assert value(left) == value(right)
     else:
         assert keys[0] is None or keys[0] != keys[1]
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("r1", "R1"), ("rune", "run\u00e9"), ("r1", " r1 "), ("stra\u00dfe", "STRASSE")],
+)
+def test_a_folded_path_takes_like_texts_for_equal(left: str, right: str) -> None:
+    """Given texts that a database takes for one key, Then their order is kept, too."""
+    one, other = Event("t", "1", {"k": left}), Event("t", "2", {"k": right})
+    assert order_key(("~data.k",), one) == order_key(("~data.k",), other)
+    assert order_key(("data.k",), one) != order_key(("data.k",), other)
+
+
+@pytest.mark.parametrize(("left", "right"), [("r1", "r2"), ("1", 1), ("a b", "ab")])
+def test_a_folded_path_keeps_others_apart(left: object, right: object) -> None:
+    """Given texts that are different keys anywhere, Then neither waits for the other."""
+    one, other = Event("t", "1", {"k": left}), Event("t", "2", {"k": right})
+    assert order_key(("~data.k",), one) != order_key(("~data.k",), other)
 
 
 def test_objects_with_the_same_members_have_one_key() -> None:
