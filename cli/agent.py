@@ -20,6 +20,8 @@ _COMMANDS = {
     "replay": "change",
     "resume": "change",
     "forget-listener": "change",
+    "doctor": "doctor",
+    "observability": "observability",
 }
 
 

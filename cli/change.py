@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from py_agent.cli import output
-from py_agent.cli.options import Common, common
+from py_agent.cli.options import Common, common, json_value
 
-from py_agent.errors import AgentError, ConfigError, UsageError
+from py_agent.errors import AgentError, UsageError
 
 if TYPE_CHECKING:
     from py_agent.store.event_store import EventStore
@@ -51,7 +48,7 @@ def publish(
     common: Common,
 ) -> None:  # fmt: skip
     """Publish an event by hand; the listeners of a running agent fire at once."""
-    value = _data(data)
+    value = json_value(data)
     with _writing(common) as store:
         done = store.publish(event_type, identifier, value, deliver=not no_deliver)
         event = done.event
@@ -66,24 +63,6 @@ def publish(
         click.echo(f"New event {event.id}")
     else:
         click.echo(f"Duplicate of event {event.id} of {event.created.isoformat()}")
-
-
-def _data(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        if text == "-":
-            text = sys.stdin.read()
-        elif text.startswith("@"):
-            text = Path(text[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--data: {error}") from error
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"--data is not JSON: {error} (a text needs quotes, as in '\"text\"')"
-        ) from error
 
 
 @click.command()

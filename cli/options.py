@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from py_agent.errors import AgentError, StoreMissingError
+from py_agent.errors import AgentError, ConfigError, StoreMissingError
 from py_agent.failures import printable
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ class Common:
         """Set up logging and the module path for a command that runs user code."""
         from py_agent.loading import add_path
         from py_agent.logs import log_to_stderr
-        from py_agent.settings.config import read_config
+        from py_agent.settings.config import log_level_of_core, read_config
 
         wanted = self.log_level
         if wanted is None:
             # Mistakes are told by who reads the whole file, all at once.
             found = read_config(self.config, whole=False, problems=[])
-            wanted = found.engine.log_level or level
+            wanted = found.engine.log_level or log_level_of_core(found.path) or level
         log_to_stderr(getattr(logging, wanted.upper()))
         add_path(self.path)
 
@@ -103,3 +104,26 @@ def fail(error: AgentError) -> NoReturn:
     for line in str(error).splitlines() or [type(error).__name__]:
         click.echo(f"Error: {printable(line)}", err=True)
     sys.exit(error.exit_code)
+
+
+def json_value(text: str | None) -> Any:
+    """Return what `--data` means: JSON, `@FILE`, or `-` for stdin; None without it.
+
+    Raises:
+        ConfigError: it cannot be read, or is no JSON.
+    """
+    if text is None:
+        return None
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--data: {error}") from error
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"--data is not JSON: {error} (a text needs quotes, as in '\"text\"')"
+        ) from error

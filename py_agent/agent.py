@@ -31,7 +31,9 @@ from .stopping import Stop
 if TYPE_CHECKING:
     from .engine import Engine
     from .fluent import Schedule
+    from .observability.run_reports import RunReports
     from .settings.sections import Sections
+    from .store.event_store import EventStore
 
 log = logging.getLogger("py_agent")
 
@@ -342,6 +344,7 @@ class Agent:
                 raise AgentError("the agent has been started already")
             path = self.store_path()
             log.info("The store is %s", path)
+            reports = self._attach() if scheduling else None
             self._check_settings()
             if scheduling and not (self._registry.jobs or self._registry.listeners):
                 log.warning("There are no jobs and no listeners, so nothing will happen")
@@ -349,7 +352,7 @@ class Agent:
             self._engine = engine = Engine(
                 path, self._store.get, self._clock, self._registry, self.schedule,
                 self._doorbell, self._settings, Limits(**self._choices.limits()),
-                **self._parts,
+                reports, **self._parts,
             )  # fmt: skip
             try:
                 engine.start(scheduling)
@@ -358,6 +361,17 @@ class Agent:
                 engine.stop(0)
                 raise
             return engine
+
+    def _attach(self) -> Callable[[EventStore, Clock], RunReports] | None:
+        """Give it what belongs to Observability, if that is configured."""
+        from .settings.sections import Sections
+
+        sections = Sections(self._choices.config)
+        if not sections.has_observability():
+            return None
+        from .observability.attach import attach
+
+        return attach(self._registry, self.schedule, sections)
 
     def _check_settings(self) -> None:
         from .settings.sections import check_settings

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from .agent import Agent
+from .arguments import settings_wanted
 from .errors import AgentError, ConfigError, LoadError
 from .noting import noting
 from .planning import plan_of
@@ -30,6 +31,8 @@ from .settings.mistakes import nearest
 from .settings.sections import Sections, wanted_by
 
 Function = Callable[..., Any]
+
+LEAST_PERIOD = 1.0  # seconds; an existing agent's 0 meant "as fast as possible"
 
 
 def add_path(path: str) -> None:
@@ -85,7 +88,9 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
     problems: list[str] = []
     lost: list[str] = []
     config = read_config(path, problems=problems)
-    if config.path is None and needed:
+    sections = Sections(config.path)
+    observed = sections.has_observability()
+    if config.path is None and needed and not observed:
         raise ConfigError(
             "there is no agent.toml here; write one, or name your app: agent go example.py"
         )
@@ -101,21 +106,65 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
     for run in config.left_out:
         with _collecting([], run, lost):  # what is wrong with it is told already
             load_function(run)
-    _check_sections(agent, config, needed, problems, complete=needed and not lost)
+    if observed:
+        with _collecting(problems, str(config.path or "the environment"), lost):
+            _add_observability(agent, config, sections)
+    complete = needed and not lost
+    _check_sections(agent, config, sections, needed, problems, complete)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(dict.fromkeys(problems))
     return agent
 
 
+def _add_observability(agent: Agent, config: Config, sections: Sections) -> None:
+    """Add what belongs to Observability: without jobs, the integration of `agent_type`.
+
+    So does the configuration of an existing agent become one of ours as it is.
+    """
+    from .observability.attach import attach, forward_to
+    from .observability.integrations import integration_of, is_integration
+
+    attach(agent.registry, agent.schedule, sections)
+    if config.jobs or config.left_out:
+        return
+    # Read by itself, so that what is wrong with the other settings is told together with
+    # what is wrong with the integration's own.
+    agent_type = sections.text("core", "agent_type", "DK_AGENT_TYPE")
+    if not agent_type or (config.listeners and not is_integration(agent_type)):
+        return
+    integration = integration_of(agent_type)
+    function = load_function(integration.run)
+    every = None if integration.keep else _period(function, sections)
+    plan = plan_of(every, keep=integration.keep)
+    job = make_job(function, None, (), {}, str(plan.rule), **plan.options)
+    agent.schedule.plan(job, plan.rule, plan.at_start)
+    forward_to(agent.registry)
+
+
+def _period(function: Function, sections: Sections) -> float:
+    """Return the seconds between two runs, as the job's own settings say."""
+    for wanted in settings_wanted(function, (), {}).values():
+        if "period" in wanted.model_fields:
+            try:
+                return max(LEAST_PERIOD, float(sections.get(wanted).period))
+            except ConfigError:
+                break  # told with all other settings
+    return LEAST_PERIOD
+
+
 def _check_sections(
-    agent: Agent, config: Config, needed: bool, problems: list[str], complete: bool
+    agent: Agent,
+    config: Config,
+    sections: Sections,
+    needed: bool,
+    problems: list[str],
+    complete: bool,
 ) -> None:
     """Check the sections of the user's own, when the code has been imported.
 
     Where not all of it could be, a section may belong to what is missing; so it may where
     another function is to be tried.
     """
-    sections = Sections(config.path)
     if config.path is not None:
         sections.check_names(problems, strict=complete)
     if needed:

@@ -137,6 +137,24 @@ def is_shared(path: Path | None) -> bool:
     return path == SHARED
 
 
+def log_level_of_core(path: Path | None) -> str | None:
+    """Return the log level that an existing Observability agent is started with, if any.
+
+    It is `[core] log_level` or `DK_LOG_LEVEL`; a value that is none is told with the
+    other mistakes, by who reads that section.
+
+    Args:
+        path: agent.toml; None if there is none.
+    """
+    try:
+        section = {} if path is None else load(path).get("core", {})
+    except ConfigError:
+        return None
+    written = section.get("log_level") if isinstance(section, dict) else None
+    found = str(written or os.environ.get("DK_LOG_LEVEL") or "").lower()
+    return found if found in ("debug", "info", "warning", "error") else None
+
+
 def read_config(
     path: str | os.PathLike[str] | None = None,
     whole: bool = True,

@@ -31,6 +31,12 @@ log = logging.getLogger("py_agent.settings")
 FRAMEWORK = frozenset({"core", "http", "observability"})
 
 
+# Any of these says that reports have somewhere to go, as a section [core] does.
+OBSERVABILITY = frozenset({
+    "DK_OBSERVABILITY_BASE_URL", "DK_OBSERVABILITY_SERVICE_ACCOUNT_KEY", "DK_AGENT_KEY",
+})  # fmt: skip
+
+
 class Registered(Protocol):
     """A job or listener, as far as settings are concerned."""
 
@@ -112,6 +118,30 @@ class Sections:
                 self._made[wanted] = made
             found: Any = self._made[wanted]
             return found  # type: ignore[no-any-return]
+
+    def has_observability(self) -> bool:
+        """Return whether Observability is configured, in the file or the environment.
+
+        Asked before its settings classes are imported, which takes a while.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        names = {name.upper() for name in os.environ}
+        return "core" in self._content()[1] or not names.isdisjoint(OBSERVABILITY)
+
+    def text(self, section: str, key: str, variable: str) -> str:
+        """Return a value as the file or else a variable has it, unchecked; "" for none.
+
+        Args:
+            section: where it stands in the file.
+            key: its name there.
+            variable: its name in the environment, in upper case.
+        """
+        here = self._content()[1].get(section)
+        written = here.get(key) if isinstance(here, dict) else None
+        named = {name.upper(): value for name, value in os.environ.items()}
+        return str(written or named.get(variable) or "")
 
     def check(self, classes: Iterable[type[Settings]], problems: list[str]) -> None:
         """Check classes, and each defined class that has a section in the file.

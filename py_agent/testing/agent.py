@@ -351,6 +351,9 @@ class AgentUnderTest(Agent):
             return super()._settings(wanted)
         return defaults_of(wanted)
 
+    def _attach(self) -> Any:
+        return None if self._named_config is None else super()._attach()
+
     def _check_settings(self) -> None:
         if self._named_config is not None:
             super()._check_settings()

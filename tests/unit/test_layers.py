@@ -27,9 +27,15 @@ ORDER = """
     store.queries store.owing store.event_store store.takeover store.by_hand
     store.listing open_store backpressure http.text http.secrets http.waits http.changes
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session
-    http.__init__ context websockets.server websockets.connection websockets.__init__
-    outcomes lanes roster calls deliverer trials runner timetable forecast run_queue
-    silence fluent scheduler dispatcher engine foreground choices logs noting agent
+    http.__init__ shared context websockets.server websockets.connection websockets.__init__
+    observability.values observability.numbers observability.links observability.fields
+    observability.events observability.test_outcomes observability.models
+    observability.settings
+    observability.credentials observability.integrations observability.reporting
+    observability.client observability.link observability.__init__ outcomes
+    lanes roster calls deliverer trials runner timetable forecast run_queue
+    silence fluent observability.heartbeat observability.run_reports
+    observability.attach scheduler dispatcher engine foreground choices logs noting agent
     loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
     testing.isolation testing.agent testing.__init__ pytest_plugin utils
 """.split()  # fmt: skip
@@ -38,11 +44,12 @@ ENTRIES = ["__init__", "__main__", "store.__init__"]  # by name only, or the com
 STORE = [each for each in ORDER if each.startswith("store.")]
 HTTP = [each for each in ORDER if each.startswith("http.")]
 SETTINGS = [each for each in ORDER if each.startswith("settings.")]
+MODELS = [each for each in ORDER if each.startswith("observability.")]
 OWNERS = {
     "sqlalchemy": STORE,
     "alembic": STORE,
     "schedule": ["fluent"],
-    "pydantic": SETTINGS,
+    "pydantic": [*SETTINGS, *MODELS],
     "pydantic_settings": SETTINGS,
     "requests": HTTP,
     "urllib3": HTTP,
@@ -163,6 +170,7 @@ def test_our_samples_use_public_names_only(folder: str) -> None:
         "py_agent.utils",
         "py_agent.websockets",
         "py_agent.settings",
+        "py_agent.observability",
     }
     reached = {
         name

@@ -1,0 +1,81 @@
+"""How to sign in to the tool that is watched: the first complete set of credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import ConfigError
+from ..http import BearerAuth, ClientCredentials, PasswordCredentials
+from .settings import ApiToken, AzureServicePrincipal, AzureUser, UsernamePassword
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+    S = TypeVar("S", bound=Settings)
+else:
+    S = TypeVar("S")
+
+MISSING = (
+    "there are no complete credentials for the tool that is watched: set DK_AGENT_USERNAME "
+    "and DK_AGENT_PASSWORD, or DK_AGENT_TOKEN, or DK_AZURE_CLIENT_ID, "
+    "DK_AZURE_CLIENT_SECRET and DK_AZURE_TENANT_ID"
+)
+
+
+def sign_in(settings: Callable[[type[S]], S], scope: str = "") -> Any:
+    """Return what `auth=` of a request takes, made of what is configured.
+
+    User and password come first, then a token, a service principal and a user of
+    Microsoft Entra; the first of which everything is there is taken.
+
+    Args:
+        settings: returns the settings of a class, as `handler.settings` does.
+        scope: what a token of Microsoft Entra is for, where the settings do not say.
+
+    Raises:
+        ConfigError: none is complete.
+    """
+    find: Any = settings
+    for found in (
+        _user(find(UsernamePassword)),
+        _token(find(ApiToken)),
+        _principal(find(AzureServicePrincipal), scope),
+        _azure_user(find(AzureUser), scope),
+    ):
+        if found is not None:
+            return found
+    raise ConfigError(MISSING)
+
+
+def _user(user: UsernamePassword) -> tuple[str, str] | None:
+    if not user.agent_username or user.agent_password is None:
+        return None
+    return user.agent_username, user.agent_password.get_secret_value()
+
+
+def _token(token: ApiToken) -> BearerAuth | None:
+    return None if token.agent_token is None else BearerAuth(token.agent_token)
+
+
+def _principal(who: AzureServicePrincipal, scope: str) -> ClientCredentials | None:
+    if not (who.client_id and who.tenant_id and who.client_secret):
+        return None
+    return ClientCredentials(
+        _token_url(who.authority, who.tenant_id), who.client_id, who.client_secret,
+        who.scope or scope or None, in_body=True,
+    )  # fmt: skip
+
+
+def _azure_user(who: AzureUser, scope: str) -> PasswordCredentials | None:
+    if not (who.client_id and who.tenant_id and who.username and who.password):
+        return None
+    return PasswordCredentials(
+        _token_url(who.authority, who.tenant_id), who.client_id, who.username,
+        who.password, who.scope or scope or None,
+    )  # fmt: skip
+
+
+def _token_url(authority: str, tenant: str) -> str:
+    # Microsoft's token endpoint, version 2.0; `authorize` beside it is for browsers.
+    return f"{authority.rstrip('/')}/{tenant}/oauth2/v2.0/token"
