@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -304,31 +303,18 @@ class _Api:
         return page
 
 
-_signed_in: list[tuple[list[Any], Any]] = []
-_signing = threading.Lock()
-
-
 def _auth(handler: Handler, settings: DatabricksSettings) -> Any:
-    """Return what signs requests: for equal settings the same, as it keeps its token."""
-    asked: list[Any] = [settings]
+    """Return what signs requests: always the same, as it keeps its token."""
+    if not settings.databricks_client_id:
+        return sign_in(handler, AZURE_SCOPE)
+    who, secret = settings.databricks_client_id, settings.databricks_client_secret
+    url = urljoin(settings.databricks_host, "/oidc/v1/token")
+    made = ClientCredentials(url, who, secret, "all-apis")
+    return handler.shared(_Principals).setdefault((url, who), made)
 
-    def noted(wanted: Any) -> Any:
-        asked.append(handler.settings(wanted))
-        return asked[-1]
 
-    if settings.databricks_client_id:
-        who, secret = settings.databricks_client_id, settings.databricks_client_secret
-        url = urljoin(settings.databricks_host, "/oidc/v1/token")
-        made: Any = ClientCredentials(url, who, secret, "all-apis")
-    else:
-        made = sign_in(noted, AZURE_SCOPE)
-    with _signing:
-        for known, auth in _signed_in:
-            if known == asked:
-                return auth
-        _signed_in.append((asked, made))
-        del _signed_in[:-8]
-    return made
+class _Principals(dict[tuple[str, str], ClientCredentials]):
+    """Who has signed in, by where and as whom."""
 
 
 def _is_wanted(run: Mapping[str, Any], settings: DatabricksSettings) -> bool:

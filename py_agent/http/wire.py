@@ -87,10 +87,14 @@ def _open_for_urllib3(connection: HTTPConnection) -> socket.socket:
         raise NewConnectionError(connection, str(error)) from error
 
 
-def _response_of(connection: HTTPConnection, get: Callable[[], Any]) -> Any:
-    """Get the response; where its headers are refused, urllib3 forgets to close it."""
+def _note_sent() -> None:
+    """Note that a request has gone out; one that broke off on the way has not."""
     if (call := current.get()) is not None:
         call.sent = True
+
+
+def _response_of(connection: HTTPConnection, get: Callable[[], Any]) -> Any:
+    """Get the response; where its headers are refused, urllib3 forgets to close it."""
     sock = connection.sock
     try:
         return get()
@@ -103,6 +107,10 @@ def _response_of(connection: HTTPConnection, get: Callable[[], Any]) -> Any:
 class _PlainConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         return _open_for_urllib3(self)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        super().request(*args, **options)
+        _note_sent()
 
     def getresponse(self) -> Any:
         return _response_of(self, super().getresponse)
@@ -117,6 +125,10 @@ class _TlsConnection(HTTPSConnection):
 
     def _new_conn(self) -> socket.socket:
         return _open_for_urllib3(self)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        super().request(*args, **options)
+        _note_sent()
 
     def getresponse(self) -> Any:
         return _response_of(self, super().getresponse)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+import threading
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..http import BearerAuth, ClientCredentials, PasswordCredentials
 from .settings import ApiToken, AzureServicePrincipal, AzureUser, UsernamePassword
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-
-    S = TypeVar("S", bound=Settings)
-else:
-    S = TypeVar("S")
+    from ..context import Handler
 
 MISSING = (
     "there are no complete credentials for the tool that is watched: set DK_AGENT_USERNAME "
@@ -23,20 +19,36 @@ MISSING = (
 )
 
 
-def sign_in(settings: Callable[[type[S]], S], scope: str = "") -> Any:
+class _SignedIn:
+    """What signs requests, by scope: made once, since some of it keeps a token."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.made: dict[str, Any] = {}
+
+
+def sign_in(handler: Handler, scope: str = "") -> Any:
     """Return what `auth=` of a request takes, made of what is configured.
 
     User and password come first, then a token, a service principal and a user of
-    Microsoft Entra; the first of which everything is there is taken.
+    Microsoft Entra; the first of which everything is there is taken, and kept.
 
     Args:
-        settings: returns the settings of a class, as `handler.settings` does.
+        handler: has the settings.
         scope: what a token of Microsoft Entra is for, where the settings do not say.
 
     Raises:
         ConfigError: none is complete.
     """
-    find: Any = settings
+    known = handler.shared(_SignedIn)
+    with known.lock:
+        if scope not in known.made:
+            known.made[scope] = _made(handler, scope)
+        return known.made[scope]
+
+
+def _made(handler: Handler, scope: str) -> Any:
+    find = handler.settings
     for found in (
         _user(find(UsernamePassword)),
         _token(find(ApiToken)),

@@ -49,7 +49,7 @@ def test_every_block_is_known_to_a_test() -> None:
     kinds = [kind for kind, _ in BLOCKS]
     assert sorted(set(kinds)) == ["python", "sh", "toml"]
     assert kinds.count("python") == 7  # that with tests is run by tests/kit
-    assert kinds.count("toml") == 2
+    assert kinds.count("toml") == 3
     assert kinds.count("sh") == 7
 
 
@@ -196,3 +196,28 @@ def test_every_command_and_setting_is_mentioned() -> None:
         assert f"agent {command}" in README
     for name in EngineSettings.model_fields:
         assert f"| `{name}` |" in README
+
+
+def test_every_setting_of_observability_is_mentioned() -> None:
+    """Given the settings that have an effect, When the README is searched, Then each is
+    there, with its variable.
+    """
+    from py_agent.observability import CoreSettings, ObservabilitySettings
+
+    own = {"events_per_second", "report_jobs", "exit_on_unauthorized", "resend"}
+    shared = {"read_timeout", "ssl_cert_file"}
+    for cls, names in (
+        (CoreSettings, set(CoreSettings.model_fields) - {"max_channel_capacity"}),
+        (ObservabilitySettings, own | shared),
+    ):
+        for name in names:
+            variable = f"{cls.model_config['env_prefix']}{name}".upper()
+            assert f"| `{name}` | `{variable}` |" in README
+
+
+def test_the_observability_example_is_understood(folder: Path, run: Run) -> None:
+    """Given the README's third agent.toml, When planned, Then the integration is there."""
+    (folder / "agent.toml").write_text(blocks("toml")[2], encoding="utf-8")
+    done = run("agent", "plan", "1h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "airflow_runs" in done.stdout and "observability.heartbeat" in done.stdout

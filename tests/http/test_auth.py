@@ -8,12 +8,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from pydantic import SecretStr
 
 from py_agent.errors import HttpError, UsageError
-from py_agent.http.auth import BearerAuth, ClientCredentials, HeaderAuth
+from py_agent.http.auth import (
+    BearerAuth,
+    ClientCredentials,
+    HeaderAuth,
+    PasswordCredentials,
+)
 from py_agent.http.session import Http
 
 from .conftest import NOW, MakeHttp, MakeServer
@@ -289,3 +295,20 @@ def test_waiting_for_anothers_token_ends_with_the_requests_time(
             second.get(server.url(), auth=oauth, timeout=SHORT, retries=0)
         issuer.close()
         assert isinstance(slow.exception(PATIENCE), HttpError)
+
+
+def test_a_user_signs_in_for_a_token(http: Http, server: Server, issuer: Server) -> None:
+    """RFC 6749, section 4.3: once, in the form, and shown nowhere."""
+    who = PasswordCredentials(
+        issuer.url("/token"), "me", "u@example.org", SecretStr("canary"), "read"
+    )
+    for _ in range(2):
+        http.get(server.url(), auth=who)
+    assert sent(server) == ["Bearer t1"] * 2
+    (request,) = issuer.seen
+    assert parse_qs(request.body.decode()) == {
+        "grant_type": ["password"], "client_id": ["me"], "username": ["u@example.org"],
+        "password": ["canary"], "scope": ["read"],
+    }  # fmt: skip
+    assert "authorization" not in request.headers
+    assert "canary" not in repr(who)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -210,3 +211,60 @@ def test_a_good_status_raises_nothing(http: Http, server: Server, status: int) -
     answer = http.get(server.url())
     answer.raise_for_status()
     assert answer.ok
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_statuses_of_ones_own_are_tried_again(
+    http: Http, server: Server, method: str
+) -> None:
+    """Whoever knows what the server means by them may repeat any method."""
+    server.say(reply(418), reply(418), reply())
+    assert http.request(method, server.url(), retry_on=[418]).status_code == 200
+    assert len(server.seen) == 3
+
+
+def test_statuses_of_ones_own_are_the_only_ones(http: Http, server: Server) -> None:
+    """A post is not repeated for another status, nor for a connection that broke."""
+    server.say(reply(503))
+    assert http.post(server.url(), data=b"x", retry_on=[418]).status_code == 503
+    server.say(lambda talk: talk.reset())
+    with pytest.raises(HttpError):
+        http.post(server.url(), data=b"x", retry_on=[503])
+    assert len(server.seen) == 2
+
+
+def test_an_error_says_whether_the_request_was_sent(
+    http: Http, server: Server, make_http: MakeHttp
+) -> None:
+    """What never left cannot have had an effect; what did may have had one."""
+    server.say(lambda talk: talk.reset())
+    with pytest.raises(HttpError) as lost:
+        http.post(server.url(), data=b"x")
+    server.say(lambda talk: talk.stopping.wait(5))
+    with pytest.raises(HttpError) as late:
+        http.post(server.url(), data=b"x", timeout=0.2)
+    server.say(reply(400))
+    with pytest.raises(HttpError) as refused:
+        http.post(server.url(), data=b"x").raise_for_status()
+    url = server.url()
+    server.close()
+    with pytest.raises(HttpError) as away:
+        http.post(url, data=b"x")
+    found = [each.value.sent for each in (lost, late, refused, away)]
+    assert found == [True, True, True, False]
+
+
+def test_a_body_that_did_not_go_out_was_not_sent(make_http: MakeHttp) -> None:
+    """A server that ends the connection in the middle cannot have understood it."""
+
+    def end(sock: socket.socket, stopping: object) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+
+    server = Server(greet=end)
+    try:
+        with pytest.raises(HttpError) as caught:
+            make_http().post(server.url(), data=b"x" * 50_000_000)
+    finally:
+        server.close()
+    assert caught.value.sent is False

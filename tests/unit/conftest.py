@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterator
 import pytest
 import tzlocal
 
+from py_agent.arguments import settings_classes
+
 TimeZone = Callable[[str], None]
+
+
+@pytest.fixture
+def own_settings_classes() -> Iterator[None]:
+    """No settings classes but the test's own, which are forgotten afterwards."""
+    before = dict(settings_classes)
+    settings_classes.clear()
+    yield
+    settings_classes.clear()
+    settings_classes.update(before)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from py_agent import Settings
-from py_agent.arguments import settings_classes
 from py_agent.errors import ConfigError, UsageError
 from py_agent.settings import config as files
 from py_agent.settings.classes import defined
@@ -25,16 +24,14 @@ CANARY = "hunter2-canary"
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_settings_classes: None
+) -> None:
     """No variables and no file but the test's own; its classes are forgotten."""
     for name in ("URL", "TOKEN", "PAGES", "HOSTS", "SERVER", "LABELS", "SERVER__PORT"):
         monkeypatch.delenv(f"DK_SHOP_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "SHARED", tmp_path / "etc" / "agent.toml")
-    before = dict(settings_classes)
-    yield
-    settings_classes.clear()
-    settings_classes.update(before)
 
 
 @pytest.fixture
