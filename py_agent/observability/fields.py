@@ -104,7 +104,6 @@ def as_list(value: Any) -> list[Any]:
 A_LIST = BeforeValidator(as_list)
 
 Text = Annotated[str, _asking(_text(1, None))]
-AnyText = Annotated[str, _asking(_text(0, None))]
 TextOrNull = Annotated[str | None, _asking(_or_null(_text(1, None)))]
 AnyTextOrNull = Annotated[str | None, _asking(_or_null(_text(0, None)))]
 Path = Annotated[str | None, _asking(_or_null(_text(1, 4096)))]

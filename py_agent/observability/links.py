@@ -10,10 +10,11 @@ from .values import shown, text
 _LINK = re.compile(r"(?P<scheme>[a-z]+)://(?P<place>[^/?#]*)(?P<rest>.*)", re.I | re.S)
 _PORT = re.compile(r":\d+\Z", re.ASCII)
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
-_IPV6 = re.compile(r"\[[A-F0-9]*:[A-F0-9:]+\]", re.I)
-_LABEL = re.compile(r"[A-Z0-9](?:[A-Z0-9-]{0,61}[A-Z0-9])?", re.I)
-_LAST_LABEL = re.compile(r"[A-Z0-9-]{2,}", re.I)
-_INNER_HOST = re.compile(r"[A-Z0-9_](?:[A-Z0-9_.-]*[A-Z0-9_])?\.?", re.I)
+_IPV6 = re.compile(r"\[[A-F0-9]*:[A-F0-9:]+\]", re.I | re.ASCII)
+_USER = re.compile(r"\A(?:[\w.~!$&'()*+,;=:-]|%[0-9A-F]{2})*@", re.I | re.ASCII)
+_LABEL = re.compile(r"[A-Z0-9](?:[A-Z0-9-]{0,61}[A-Z0-9])?", re.I | re.ASCII)
+_LAST_LABEL = re.compile(r"[A-Z0-9-]{2,}", re.I | re.ASCII)
+_INNER_HOST = re.compile(r"[A-Z0-9_](?:[A-Z0-9_.-]*[A-Z0-9_])?\.?", re.I | re.ASCII)
 _SCHEMES = ("http", "https", "ftp", "ftps")
 
 
@@ -33,9 +34,9 @@ def link(value: Any) -> tuple[str | None, str]:
         raise ValueError(f"must be a link that begins with one of {', '.join(_SCHEMES)}")
     if re.search(r"\s", given):
         raise ValueError("must be a link without blanks")
-    host = _PORT.sub("", found["place"].rpartition("@")[2])
-    if found["rest"].startswith("#"):
-        raise ValueError("must be a link with a / between its host and #")
+    host = _PORT.sub("", _USER.sub("", found["place"], count=1))
+    if found["rest"].startswith("#") or found["rest"] == "?":
+        raise ValueError("must be a link with a / or a query after its host")
     if _is_host(host):
         return given, ""
     if not _INNER_HOST.fullmatch(host):

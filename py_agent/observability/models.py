@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ..errors import ContractError as ContractError
 from .events import DatasetOperation, Heartbeat, MessageLog, MetricLog, RunStatus
 from .fields import Check, Fault, Part
-from .test_outcomes import MAX_OUTCOMES, TestOutcomes
+from .outcomes import MAX_OUTCOMES, TestOutcomes
 from .values import MAX_BYTES as MAX_BYTES
 from .values import shown
 

@@ -93,7 +93,7 @@ ROOT_AT = "component_integrations.integrations.testgen"
 ITEM_AT = "test_outcomes.0.integrations.testgen"
 
 
-def testgen(
+def with_testgen(
     root: dict[str, Payload] | None, *items: dict[str, Payload] | None
 ) -> dict[str, Payload]:
     """Return a payload with TestGen's data at the root and in the outcomes, or not."""
@@ -106,27 +106,27 @@ def testgen(
     return payload
 
 
-def testgen_root(**fields: Payload) -> dict[str, Payload]:
+def root_having(**fields: Payload) -> dict[str, Payload]:
     """Return a payload whose TestGen data at the root has these fields besides."""
-    return testgen({**ROOT, **fields}, ITEM)
+    return with_testgen({**ROOT, **fields}, ITEM)
 
 
-def testgen_item(**fields: Payload) -> dict[str, Payload]:
+def item_having(**fields: Payload) -> dict[str, Payload]:
     """Return a payload whose TestGen data of the outcome has these fields besides."""
-    return testgen(ROOT, {**ITEM, **fields})
+    return with_testgen(ROOT, {**ITEM, **fields})
 
 
 def testgen_rows() -> Iterator[Case]:
     """Yield who must carry TestGen's data, and what it is wrapped in."""
     kind = "test-outcomes"
-    yield Case("a3", kind, testgen(ROOT, ITEM), None)
-    yield Case("a3", kind, testgen(ROOT, ITEM, ITEM), None)
+    yield Case("a3", kind, with_testgen(ROOT, ITEM), None)
+    yield Case("a3", kind, with_testgen(ROOT, ITEM, ITEM), None)
     missing = "test_outcomes[*].integrations.testgen"
-    yield Case("a3", kind, testgen(ROOT, None), missing)
-    yield Case("a3", kind, testgen(ROOT, ITEM, None), missing)
-    yield Case("a3", kind, testgen(None, ITEM), ROOT_AT)
-    yield Case("a3", kind, testgen(None, None, ITEM), ROOT_AT)
-    nothing = {**testgen(None, ITEM), "component_integrations": None}
+    yield Case("a3", kind, with_testgen(ROOT, None), missing)
+    yield Case("a3", kind, with_testgen(ROOT, ITEM, None), missing)
+    yield Case("a3", kind, with_testgen(None, ITEM), ROOT_AT)
+    yield Case("a3", kind, with_testgen(None, None, ITEM), ROOT_AT)
+    nothing = {**with_testgen(None, ITEM), "component_integrations": None}
     yield Case("a3", kind, nothing, ROOT_AT)
     yield from field_rows("a3", kind, "component_integrations", [None], True)
     for root, at in (
@@ -139,11 +139,11 @@ def testgen_rows() -> Iterator[Case]:
         ("x", "_schema"),
         ([], "_schema"),
     ):
-        payload = {**testgen(None, ITEM), "component_integrations": root}
+        payload = {**with_testgen(None, ITEM), "component_integrations": root}
         yield Case("a3", kind, payload, f"component_integrations.{at}")
     for item, at in (({}, "testgen"), ({"testgen": None}, "testgen"), ("x", "_schema")):
         payload = {
-            **testgen(ROOT, ITEM),
+            **with_testgen(ROOT, ITEM),
             "test_outcomes": [{**OUTCOME, "integrations": item}],
         }
         yield Case("a3", kind, payload, f"test_outcomes.0.integrations.{at}")
@@ -164,17 +164,17 @@ def testgen_fields() -> Iterator[Case]:
     no_text: list[Payload] = ["", None, 5, True]
     no_version: list[Payload] = [0, 2, "1", None, True]
     for field in ("database_name", "connection_name"):
-        yield from parts(testgen_root, ROOT_AT, field, ["x", "x" * 300], no_text)
-    yield from parts(testgen_root, ROOT_AT, "version", [1], no_version)
-    yield from parts(testgen_root, ROOT_AT, "schema", ["x", None], ["", 5])
+        yield from parts(root_having, ROOT_AT, field, ["x", "x" * 300], no_text)
+    yield from parts(root_having, ROOT_AT, "version", [1], no_version)
+    yield from parts(root_having, ROOT_AT, "schema", ["x", None], ["", 5])
     tables: list[Payload] = [
         {"include_list": ["a", "b"]}, {"include_pattern": "%"},
         {"include_list": None, "include_pattern": "x"},
         {"include_list": [], "include_pattern": "x", "exclude_pattern": "y"},
         {**TABLES, "include_pattern": None, "exclude_pattern": None},
     ]  # fmt: skip
-    yield from parts(testgen_root, ROOT_AT, "tables", tables, [None])
-    yield from parts(testgen_root, ROOT_AT, "surprise", [], [1])
+    yield from parts(root_having, ROOT_AT, "tables", tables, [None])
+    yield from parts(root_having, ROOT_AT, "surprise", [], [1])
     for wrong, at in (
         ({}, "include_list"), ({"include_list": []}, "include_list"),
         ({"exclude_pattern": "x"}, "include_list"), ({"include_list": "a"}, "include_list"),
@@ -182,23 +182,23 @@ def testgen_fields() -> Iterator[Case]:
         ({"include_pattern": ""}, "include_pattern"),
         ({**TABLES, "more": 1}, "more"), ("x", "_schema"),
     ):  # fmt: skip
-        payload = testgen_root(tables=wrong)
+        payload = root_having(tables=wrong)
         yield Case("a3", "test-outcomes", payload, f"{ROOT_AT}.tables.{at}")
     for name in ROOT:
         less = {key: value for key, value in ROOT.items() if key != name}
-        yield Case("a3", "test-outcomes", testgen(less, ITEM), f"{ROOT_AT}.{name}")
+        yield Case("a3", "test-outcomes", with_testgen(less, ITEM), f"{ROOT_AT}.{name}")
     group = "table_group_configuration"
-    yield from parts(testgen_root, ROOT_AT, group, [GROUP, None], [])
+    yield from parts(root_having, ROOT_AT, group, [GROUP, None], [])
     for part, bad in (
         ("group_id", "x"),
         ("group_id", 5),
         ("project_code", ""),
         ("more", 1),
     ):
-        payload = testgen_root(**{group: {**GROUP, part: bad}})
+        payload = root_having(**{group: {**GROUP, part: bad}})
         yield Case("a3", "test-outcomes", payload, f"{ROOT_AT}.{group}.{part}")
     yield Case(
-        "a3", "test-outcomes", testgen_root(**{group: {}}), f"{ROOT_AT}.{group}.group_id"
+        "a3", "test-outcomes", root_having(**{group: {}}), f"{ROOT_AT}.{group}.group_id"
     )
     full = {
         **GROUP,
@@ -206,20 +206,20 @@ def testgen_fields() -> Iterator[Case]:
         "sample_percentage": "5",
         "sample_minimum_count": 9,
     }
-    yield Case("a3", "test-outcomes", testgen_root(**{group: full}), None)
+    yield Case("a3", "test-outcomes", root_having(**{group: full}), None)
     for field in ("table", "test_suite"):
-        yield from parts(testgen_item, ITEM_AT, field, ["x"], no_text)
-    yield from parts(testgen_item, ITEM_AT, "version", [1], no_version)
-    yield from parts(testgen_item, ITEM_AT, "columns", [["a"], [], None], ["a", 5])
+        yield from parts(item_having, ITEM_AT, field, ["x"], no_text)
+    yield from parts(item_having, ITEM_AT, "version", [1], no_version)
+    yield from parts(item_having, ITEM_AT, "columns", [["a"], [], None], ["a", 5])
     good: list[Payload] = [
         [],
         *([{"name": "a", "value": each}] for each in (1, 1.5, "x", "5")),
     ]
-    yield from parts(testgen_item, ITEM_AT, "test_parameters", good, ["x", 5, {}])
-    yield from parts(testgen_item, ITEM_AT, "surprise", [], [1])
+    yield from parts(item_having, ITEM_AT, "test_parameters", good, ["x", 5, {}])
+    yield from parts(item_having, ITEM_AT, "surprise", [], [1])
     for name in ITEM:
         less = {key: value for key, value in ITEM.items() if key != name}
-        yield Case("a3", "test-outcomes", testgen(ROOT, less), f"{ITEM_AT}.{name}")
+        yield Case("a3", "test-outcomes", with_testgen(ROOT, less), f"{ITEM_AT}.{name}")
     for wrong, at in (
         ({"name": "a"}, "value"), ({"value": 1}, "name"),
         ({"name": "", "value": 1}, "name"),
@@ -227,5 +227,5 @@ def testgen_fields() -> Iterator[Case]:
         ({"name": "a", "value": None}, "value"), ({"name": "a", "value": 1, "x": 2}, "x"),
         ("x", "_schema"),
     ):  # fmt: skip
-        payload = testgen_item(test_parameters=[wrong])
+        payload = item_having(test_parameters=[wrong])
         yield Case("a3", "test-outcomes", payload, f"{ITEM_AT}.test_parameters.0.{at}")

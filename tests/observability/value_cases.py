@@ -21,7 +21,7 @@ from .case_parts import (
     of_size,
     outcome,
 )
-from .outcome_cases import ITEM_AT, testgen_item
+from .outcome_cases import ITEM_AT, item_having
 
 MOMENTS = [
     "2026-01-02T03:04:05Z", "2026-01-02T03:04:05+00:00", "2026-01-02T03:04:05-11:30",
@@ -130,8 +130,8 @@ def harmful() -> Iterator[Case]:
     yield from field_rows("a6", "message-log", "message", [HALF], False)
     yield from field_rows("a6", "message-log", "metadata", [{"a": HALF}, {HALF: 1}], False)
     at = f"{ITEM_AT}.test_parameters"
-    yield Case("a6", "test-outcomes", testgen_item(test_parameters=None), at)
-    endless = testgen_item(test_parameters=[{"name": "a", "value": "1e400"}])
+    yield Case("a6", "test-outcomes", item_having(test_parameters=None), at)
+    endless = item_having(test_parameters=[{"name": "a", "value": "1e400"}])
     yield Case("a6", "test-outcomes", endless, f"{at}.0.value")
 
 

@@ -29,7 +29,7 @@ ORDER = """
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session
     http.__init__ shared context websockets.server websockets.connection websockets.__init__
     observability.values observability.numbers observability.links observability.fields
-    observability.events observability.test_outcomes observability.models
+    observability.events observability.outcomes observability.models
     observability.settings
     observability.credentials observability.integrations observability.reporting
     observability.client observability.link observability.__init__ outcomes
