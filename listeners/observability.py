@@ -32,7 +32,6 @@ from py_agent.observability import (
     verdict,
 )
 
-KEY_AGAIN = 60.0  # seconds after which a refused key is tried again
 IN_DOUBT = "in doubt: {why}, and the server keeps every repeat; see what it has"
 
 
@@ -133,7 +132,7 @@ def _consequence(
             told = UNAUTHORIZED.format(what="events", status=error.status)
             if how.exit_on_unauthorized:
                 return StopAgent(told)
-            return Pause(told, after=KEY_AGAIN)
+            return Pause(told, after=link.away(boot))
         case Verdict.LOST if not resend:
             return Discard(IN_DOUBT.format(why=f"the answer was lost ({error})"))
         case Verdict.LOST | Verdict.FAILED if not link.failed(event.identifier):

@@ -15,9 +15,9 @@ from .support import Observability, configure
 
 
 @pytest.fixture
-def server() -> Iterator[Observability]:
+def server(tmp_path: Path) -> Iterator[Observability]:
     """A server that takes everything, as a process of its own."""
-    made = Observability()
+    made = Observability(tmp_path / "posts.jsonl")
     yield made
     made.stop()
 

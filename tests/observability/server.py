@@ -1,4 +1,4 @@
-"""A server like Observability, as a process of its own: server.py PORT.
+"""A server like Observability, as a process of its own: server.py PORT FILE.
 
 It takes what it is sent as the real one does, and misbehaves when told to. `POST /_say`
 with a JSON list sets what is done with the next requests that post something; the last
@@ -8,16 +8,19 @@ item holds on. An item is an object with any of
     headers   further headers
     body      of the answer; JSON
     delay     seconds before the answer
+    busy      the same, but one request after the other, as a server of few workers
     lose      the request is taken, and the connection is closed instead of an answer
     only      a part of the path: other requests are answered as usual
     match     a part of the body, likewise
 
-`POST /_key` changes the key that is good. `GET /_seen` returns every request so far.
+`POST /_key` changes the key that is good. Every request is a line of FILE, written before
+it is answered, so that a kill forgets none.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -29,7 +32,7 @@ LIMIT = 102_400  # bytes of an event
 
 lock = threading.Lock()
 script: list[dict[str, Any]] = []
-seen: list[dict[str, Any]] = []
+worker = threading.Lock()
 good = {"key": "good-key"}
 
 
@@ -49,10 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        if self.path == "/_seen":
-            with lock:
-                self.answer(200, seen)
-        elif self.path in ("/events/readyz", "/agent/readyz"):
+        if self.path in ("/events/readyz", "/agent/readyz"):
             self.answer(200, {})
         else:
             self.answer(404, {"error": "not found", "details": {}})
@@ -64,11 +64,13 @@ class Handler(BaseHTTPRequestHandler):
             return
         todo = next_answer(self.path, body.decode())
         time.sleep(todo.get("delay", 0))
+        if "busy" in todo:
+            with worker:
+                time.sleep(todo["busy"])
         status = todo.get("status") or self.verdict(body)
         record = {"path": self.path, "status": status, "body": body.decode(),
                   "headers": dict(self.headers), "at": time.monotonic()}  # fmt: skip
-        with lock:
-            seen.append(record | {"lost": bool(todo.get("lose"))})
+        os.write(log, f"{json.dumps(record)}\n".encode())
         if todo.get("lose"):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -118,6 +120,7 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
+    log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()

@@ -22,12 +22,16 @@ SCRIPT = Path(__file__).parent / "server.py"
 
 
 class Observability:
-    """A server process, which may be killed and started again at the same port."""
+    """A server process, which may be killed and started again at the same port.
 
-    def __init__(self) -> None:
+    Args:
+        log: where it writes what it is sent.
+    """
+
+    def __init__(self, log: Path) -> None:
         self.port = 0
+        self._log = log
         self._process: subprocess.Popen[str] | None = None
-        self._before: list[dict[str, Any]] = []  # what earlier processes saw
         self.start()
 
     @property
@@ -38,17 +42,17 @@ class Observability:
     def start(self) -> None:
         """Start the process, at the port that it had."""
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(self.port)], stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, str(SCRIPT), str(self.port), str(self._log)],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 
     def stop(self) -> None:
-        """End the process; what it saw is kept."""
+        """Kill the process; what it saw is kept."""
         process, self._process = self._process, None
         if process is None:
             return
-        self._before += self._ask("/_seen")
         process.kill()
         process.communicate(timeout=PATIENCE)
 
@@ -66,8 +70,9 @@ class Observability:
 
     def seen(self, part: str = "/events/") -> list[dict[str, Any]]:
         """Return the posts to paths with this part, in order."""
-        now = self._ask("/_seen") if self._process else []
-        return [each for each in [*self._before, *now] if part in each["path"]]
+        lines = self._log.read_text(encoding="utf-8").splitlines()
+        posts = [json.loads(line) for line in lines]
+        return [each for each in posts if part in each["path"]]
 
     def stored(self, part: str = "/events/") -> list[dict[str, Any]]:
         """Return the bodies that it took, in order, repeats included."""
@@ -77,9 +82,6 @@ class Observability:
         """Wait until it has taken so many; return them."""
         wait_for(lambda: len(self.stored(part)) >= count)
         return self.stored(part)
-
-    def _ask(self, path: str) -> Any:
-        return requests.get(f"{self.url}{path}", timeout=PATIENCE).json()
 
     def _tell(self, path: str, what: Any) -> None:
         requests.post(f"{self.url}{path}", json=what, timeout=PATIENCE)
