@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from pydantic import SecretStr
 
-from py_agent import BearerAuth, EventError, Handler, at_path, identifier_of, shown_url
+from py_agent import BearerAuth, EventError, Handler, identifier_of, pages_of, shown_url
 from py_agent.settings import WebUrl
-
-_MISSING = object()
-_PORTS = {"http": 80, "https": 443}
-
-
-class _Page(NamedTuple):
-    where: str  # its URL, as it may be shown
-    document: Any
 
 
 def http_poll(
@@ -86,9 +78,13 @@ def http_poll(
         "headers": headers, "auth": _auth(token, auth), "timeout": timeout,
         "max_bytes": max_bytes,
     }  # fmt: skip
+    # Who asks for one page may well want the newest items only.
+    level = logging.INFO if pages == 1 else logging.WARNING
+    get = handler.http.get_if_changed if pages == 1 else handler.http.get
     seen, left_out = 0, 0
-    for page in _pages(handler, url, pages, next_page, options):
-        found = _items(page, items)
+    unread = partial(handler.log.log, level, "%s")
+    for page in pages_of(get, url, pages, next_page=next_page, unread=unread, **options):
+        found = page.items(items)
         problems = _publish(handler, event_type, found, fields)
         seen, left_out = seen + len(found), left_out + len(problems)
         if problems:
@@ -129,96 +125,3 @@ def _publish(
         except EventError as error:
             problems.append(str(error))
     return problems
-
-
-# What stands where in the answer
-
-
-def _items(page: _Page, path: str) -> list[Any]:
-    """Return the items of a page.
-
-    Raises:
-        ValueError: there are none where they should be.
-    """
-    found = at_path(page.document, path, _MISSING)
-    if isinstance(found, list):
-        return found
-    if isinstance(found, dict):
-        return [found]
-    if found is None:
-        return []
-    place = repr(path) if path else "the whole answer"
-    if found is _MISSING:
-        raise ValueError(f"{page.where}: there is no {place} in the answer")
-    raise ValueError(f"{page.where}: {place} is neither a list nor an object")
-
-
-# From page to page
-
-
-def _pages(
-    handler: Handler, url: str, most: int, next_page: str | None, options: dict[str, Any]
-) -> Iterator[_Page]:
-    """Yield one page after the other, each of them whole."""
-    asked: set[str] = set()
-    here: str | None = url
-    while here is not None and here not in asked:
-        if len(asked) >= most:
-            more = "%s: there are more than pages=%d pages; the others are not read"
-            # Who asks for one page may well want the newest items only.
-            level = logging.INFO if most == 1 else logging.WARNING
-            handler.log.log(level, more, shown_url(url), most)
-            return
-        asked.add(here)
-        get = handler.http.get_if_changed if most == 1 else handler.http.get
-        answer = get(here, **options)
-        if answer is None:
-            return
-        answer.raise_for_status()
-        document = None if answer.status_code == 204 else answer.json()
-        yield _Page(shown_url(here), document)
-        here = _following(url, answer, document, next_page)
-
-
-def _following(url: str, answer: Any, document: Any, path: str | None) -> str | None:
-    """Return the URL of the next page, None if there is none.
-
-    Raises:
-        ValueError: it is no URL, or at another host, which must not see our credentials.
-    """
-    link = _linked(answer) if path is None else at_path(document, path)
-    if not link:
-        return None
-    try:
-        if not isinstance(link, str):
-            raise ValueError("it is no text")
-        target, ours = urlsplit(urljoin(answer.url, link)), urlsplit(url)
-        if _origin(target, ours.scheme) != _origin(ours, ours.scheme):
-            raise ValueError("it is at another host")
-        # Our own spelling of the host: it may hold user and password.
-        followed = ours._replace(path=target.path, query=target.query, fragment="")
-        return urlunsplit(followed)
-    except ValueError as error:
-        raise ValueError(
-            f"{shown_url(url)}: the link to the next page cannot be followed: {error}"
-        ) from error
-
-
-def _linked(answer: Any) -> str | None:
-    """Return the link in the header, if there is one (RFC 8288, section 3)."""
-    for link in answer.links.values():
-        if "next" in link.get("rel", "").lower().split():
-            return str(link["url"])
-    return None
-
-
-def _origin(url: SplitResult, ours: str) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port.
-
-    Servers behind a proxy that speaks https for them often write http into their links;
-    that is taken for https if we came so.
-    """
-    scheme, port = url.scheme, url.port
-    if (scheme, ours) == ("http", "https") and port in (None, 80):
-        scheme, port = "https", None
-    return scheme, url.hostname, port or _PORTS.get(scheme)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .http import HeaderAuth as HeaderAuth
     from .http import Http as Http
     from .http import PasswordCredentials as PasswordCredentials
+    from .http.paging import pages_of as pages_of
     from .http.text import shown_url as shown_url
     from .identity import at_path, identifier_of
     from .memory import Window
@@ -98,6 +99,7 @@ _HOMES = {
     "at_path": "identity",
     "identifier_of": "identity",
     "listen_for": "registry",
+    "pages_of": "http.paging",
     "shown_url": "http.text",
     "timeout": "timeouts",
 }
