@@ -22,7 +22,6 @@ from jobs.http_runs_mapping import (
     row_of,
 )
 from py_agent import (
-    AgentError,
     ContractError,
     EventError,
     Handler,
@@ -277,35 +276,5 @@ def _signed(handler: Handler, settings: HttpRunsSettings) -> dict[str, Any]:
     if settings.key is not None:
         headers[name] = settings.key.get_secret_value().strip()
     if name.lower() != "authorization":
-        auth = _auth(handler)
+        auth = sign_in(handler, needed=False)
     return {"headers": headers, "auth": auth}
-
-
-def _signed_in() -> list[tuple[list[Any], Any]]:
-    return []
-
-
-def _auth(handler: Handler) -> Any:
-    """Return how to sign in, for equal settings the same, as it may keep a token."""
-    asked: list[Any] = []
-    given = [False]
-
-    def noted(wanted: Any) -> Any:
-        before, given[0] = given[0], True  # should it be given wrongly, so that it raises
-        asked.append(handler.settings(wanted))
-        given[0] = before or bool(asked[-1].model_fields_set)
-        return asked[-1]
-
-    try:
-        made = sign_in(noted)
-    except AgentError:
-        if given[0]:
-            raise
-        return None
-    kept = handler.shared(_signed_in)
-    for known, auth in kept:
-        if known == asked:
-            return auth
-    kept.append((asked, made))
-    del kept[:-8]
-    return made

@@ -27,7 +27,7 @@ class _SignedIn:
         self.made: dict[str, Any] = {}
 
 
-def sign_in(handler: Handler, scope: str = "") -> Any:
+def sign_in(handler: Handler, scope: str = "", needed: bool = True) -> Any:
     """Return what `auth=` of a request takes, made of what is configured.
 
     User and password come first, then a token, a service principal and a user of
@@ -36,6 +36,10 @@ def sign_in(handler: Handler, scope: str = "") -> Any:
     Args:
         handler: has the settings.
         scope: what a token of Microsoft Entra is for, where the settings do not say.
+        needed: whether there must be credentials.
+
+    Returns:
+        It; None if nothing is configured, and nothing needed.
 
     Raises:
         ConfigError: none is complete.
@@ -43,12 +47,15 @@ def sign_in(handler: Handler, scope: str = "") -> Any:
     known = handler.shared(_SignedIn)
     with known.lock:
         if scope not in known.made:
-            known.made[scope] = _made(handler, scope)
+            known.made[scope] = _made(handler, scope, needed)
         return known.made[scope]
 
 
-def _made(handler: Handler, scope: str) -> Any:
+def _made(handler: Handler, scope: str, needed: bool) -> Any:
     find = handler.settings
+    kinds = (UsernamePassword, ApiToken, AzureServicePrincipal, AzureUser)
+    if not needed and not any(find(each).model_fields_set for each in kinds):
+        return None
     for found in (
         _user(find(UsernamePassword)),
         _token(find(ApiToken)),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from py_agent import BearerAuth, ClientCredentials, PasswordCredentials
+from py_agent import BearerAuth, ClientCredentials, Handler, PasswordCredentials
 from py_agent.errors import ConfigError
 from py_agent.observability import CoreSettings, HttpSettings, sign_in
 from py_agent.observability.settings import (
@@ -74,6 +74,23 @@ def test_what_keeps_a_token_is_made_once(agent: AgentUnderTest) -> None:
         agent.run_job(lambda handler: found.append(sign_in(handler)), name="job")
     assert found[0] is found[1]
     assert found[0].token_url == "https://login.microsoftonline.com/t/oauth2/v2.0/token"
+
+
+def test_where_none_are_needed_none_is_fine(agent: AgentUnderTest) -> None:
+    """Given a tool that may be open, Then nothing is no mistake, and half of it is one."""
+    for cls, _, _ in KINDS:
+        agent.settings[cls] = cls()
+    found: list[Any] = []
+
+    def job(handler: Handler) -> None:
+        found.append(sign_in(handler, needed=False))
+
+    agent.run_job(job)
+    agent.stop()
+    agent.settings[UsernamePassword] = UsernamePassword(agent_username="u")
+    with pytest.raises(ConfigError):
+        agent.run_job(job)
+    assert found == [None]
 
 
 CORE = {

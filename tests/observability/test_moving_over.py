@@ -73,6 +73,22 @@ SECTIONS = {
         },
         "jobs.databricks_runs.databricks_runs",
     ),
+    "dbt": (
+        '[dbt]\nproject = "."\n',
+        {"DK_DBT_PROJECT": "."},
+        "jobs.dbt_results.dbt_results",
+    ),
+    "http_runs": (
+        f'[http_runs]\nurl = "{NOBODY}runs"\npipeline = "flow"\nrun = "id"\n'
+        'status = "state"\n[auth_api_token]\nagent_token = "tool-secret"\n',
+        {
+            "DK_HTTP_RUNS_URL": f"{NOBODY}runs",
+            "DK_HTTP_RUNS_PIPELINE": "=nightly",
+            "DK_HTTP_RUNS_RUN": "id",
+            "DK_HTTP_RUNS_STATUS": "state",
+        },
+        "jobs.http_runs.http_runs",
+    ),
     "example_agent": (
         '[example]\ntarget_url = "ws://127.0.0.1:9/"\n'
         'component_type = "batch_pipeline"\ntimeout = 120.0\nperiod = 5.0\n',
