@@ -118,9 +118,7 @@ class _Item(NamedTuple):
         return f"dags/{quote(self.dag, '')}/dagRuns/{quote(self.run, '')}"
 
 
-class _Poll:
-    """One poll: what it has been told, and what it leaves to the next one."""
-
+class _Poll:  # what it has been told, and what it leaves to the next one
     def __init__(self, handler: Handler, api: _Api) -> None:
         self.handler, self.api, self.now = handler, api, handler.window.until
         # By key, the start: enough to end a run when Airflow knows it no more.
@@ -178,7 +176,7 @@ class _Poll:
     def end(self, run: _Item) -> None:
         mark = hashlib.sha256(repr(run).encode(errors="replace")).hexdigest()[:16]
         failed: list[str] | None = []
-        if mark not in self.told_before | self.told:
+        if mark not in self.told_before:
             self.begin(run)
             status, at = _RUN_ENDS[run.state], run.end or self.now
             at = max(at, run.start or at)
@@ -310,12 +308,11 @@ def _parsed(item: dict[str, Any]) -> _Item:
     if task and isinstance(index, int) and index >= 0:
         task, shown = f"{task}[{index}]", item.get("rendered_map_index")
         name = f"{name}[{index if shown is None else shown}]"
-    tried = item.get("try_number")
     about = ("state", "try_number", "operator", "run_type", "logical_date")
     return _Item(
         dag, item["dag_run_id"], task, str(name), str(item.get("state") or "none"),
         _moment(item.get("start_date")), _moment(item.get("end_date")),
-        max(1, tried) if isinstance(tried, int) else 1,
+        max(1, tried) if isinstance(tried := item.get("try_number"), int) else 1,
         {key: item[key] for key in about if item.get(key) is not None},
     )  # fmt: skip
 
