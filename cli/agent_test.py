@@ -68,7 +68,7 @@ def main(
         raise click.UsageError("-m and --db-file exclude each other")
     from py_agent.cli.trial import Trial, trial_store
 
-    from py_agent.context import OWN
+    from py_agent.own_log import OWN
     from py_agent.phrases import parse_length
 
     longest = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from py_agent.agent import Agent
 from py_agent.clock import SystemClock
-from py_agent.context import Handler, Occasion, Surroundings
+from py_agent.context import Handler
 from py_agent.engine import Engine
 from py_agent.errors import (
     ConfigError,
@@ -30,6 +30,7 @@ from py_agent.events import Publication, Published
 from py_agent.filters import compile_filter
 from py_agent.fluent import Schedule
 from py_agent.loading import agent_of_config, load_function
+from py_agent.occasion import Occasion, Surroundings
 from py_agent.registry import Job, Listener, Registry, make_job, make_listener
 from py_agent.retry import RetryPolicy
 from py_agent.settings.sections import Sections

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from .choices import Choices
 from .clock import Clock, SystemClock
-from .context import Handler, Surroundings
+from .context import Handler
 from .errors import AgentError
 from .filters import Match
 from .foreground import run_until_stopped
 from .json_text import MAX_DATA
 from .logs import log_to_stderr
 from .noting import importing, note
+from .occasion import Surroundings
 from .open_store import OpenStore
 from .registry import Job, Listener, Registry, Where, make_job, make_listener
 from .retry import RetryPolicy, Seconds, seconds

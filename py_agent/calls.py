@@ -10,12 +10,13 @@ from dataclasses import replace
 from functools import partial
 
 from .clock import Clock, to_micros
-from .context import Handler, Occasion, depth_of_publications
+from .context import Handler, depth_of_publications
 from .errors import NotFoundError, StoppedError
 from .events import Event
 from .failures import Failure, printable
 from .lanes import Call
 from .memory import Memory
+from .occasion import Occasion
 from .outcomes import NotEnded, completed, failed
 from .registry import Listener
 from .store.deliveries import Attempt, Owed

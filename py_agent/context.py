@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .clock import Clock, Time
+from .clock import Time
 from .errors import AgentError, EchoError
 from .events import MAX_ECHO, Event, Publication, Published
 from .failures import printable
 from .filters import Match, compile_filter
 from .memory import Memory, Window
+from .occasion import NO_OCCASION, Occasion, Surroundings
+from .own_log import OWN, OwnLog
 from .retry import Seconds, seconds
-from .shared import Shared
-from .stopping import Stop, on_event_loop
+from .stopping import on_event_loop
 from .timeouts import check_time, time_left
 
 if TYPE_CHECKING:
     from .http.session import Http
     from .settings.classes import Settings
-    from .store.event_store import EventStore
 
     S = TypeVar("S", bound=Settings)
 else:
@@ -36,89 +35,6 @@ log = logging.getLogger("py_agent")
 # How many listeners stand before what is published in this context; set by the
 # dispatcher around each call, so that agent.handler cannot be used to hide an echo.
 depth_of_publications: ContextVar[int] = ContextVar("depth_of_publications", default=0)
-
-
-# Of what jobs and listeners say themselves.
-OWN = log.getChild("own")
-
-
-MOST_WARNINGS = 20  # of a run that are kept; who warns more often has made the point
-
-
-class _Named(logging.LoggerAdapter[logging.Logger]):
-    """Puts the name of a job or listener before what it says, and notes its warnings."""
-
-    def __init__(self, logger: logging.Logger, name: str | None) -> None:
-        super().__init__(logger)
-        self.warnings: list[str] = []
-        self._prefix = "" if name is None else f"{printable(name)}: ".replace("%", "%%")
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        return f"{self._prefix}{msg}", kwargs
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        if level >= logging.WARNING and len(self.warnings) < MOST_WARNINGS:
-            self.warnings.append(_in_full(msg, args))
-        # One frame up, so that a record names the line that said it, and not this one.
-        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
-        super().log(level, msg, *args, **kwargs)
-
-
-def _in_full(message: object, args: tuple[object, ...]) -> str:
-    """Return a line of the log; with what is wrong with it, as logging does not raise."""
-    try:
-        return str(message) % args if args else str(message)
-    except (TypeError, ValueError):
-        return f"{message} {args!r}"
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all handlers of an agent have in common.
-
-    Args:
-        opened: returns the open store, opening it if need be.
-        settings: returns the checked settings of a class.
-        clock: tells the time.
-        stop: asks running work to end.
-        run_soon: lets a job, by name, run as soon as possible.
-        shared: what jobs and listeners share.
-    """
-
-    opened: Callable[[], EventStore]
-    settings: Callable[[type[Any]], Any]
-    clock: Clock
-    stop: Stop
-    run_soon: Callable[[str], None]
-    shared: Shared = field(default_factory=Shared)
-
-
-@dataclass(frozen=True)
-class Occasion:
-    """What belongs to one run of a job or one call of a listener.
-
-    Args:
-        memory: what it remembers; None where none can be kept, for the reason `why`.
-        why: why there is no memory.
-        window: the time that a run looks at; None for a listener.
-        deliver: whether what is published is delivered, or stored as seen.
-        admit: waits until an event may be published.
-        checkpoint: stores what is remembered so far; None where only the end does.
-        begin_effect: notes that a call does what may not simply be repeated; None where
-            there is no call.
-        run_again: lets a job run again after so many seconds; None for a listener.
-    """
-
-    memory: Memory | None = None
-    why: str = "agent.handler belongs to no job or listener, so it has no state"
-    window: Window | None = None
-    deliver: bool = True
-    admit: Callable[[], None] = lambda: None
-    checkpoint: Callable[[], None] | None = None
-    begin_effect: Callable[[], None] | None = None
-    run_again: Callable[[float], None] | None = None
 
 
 class Handler:
@@ -134,7 +50,7 @@ class Handler:
         self,
         surroundings: Surroundings,
         source: str | None = None,
-        occasion: Occasion = Occasion(),
+        occasion: Occasion = NO_OCCASION,
     ) -> None:
         self._around = surroundings
         self._source = source
@@ -158,7 +74,7 @@ class Handler:
 
         Its logger is `py_agent.own.<the name>`.
         """
-        return _Named(OWN.getChild(self._source) if self._source else OWN, self._source)
+        return OwnLog(OWN.getChild(self._source) if self._source else OWN, self._source)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 from .backpressure import Backpressure
 from .calls import Caller
 from .clock import Clock, to_micros
-from .context import Handler, Occasion, Surroundings
+from .context import Handler
 from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
 from .fluent import Schedule
+from .occasion import Occasion, Surroundings
 from .registry import Listener, Registry
 from .runner import Runner
 from .scheduler import Scheduler

@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import Any
 
 from .agent import Agent
-from .arguments import settings_wanted
 from .errors import AgentError, ConfigError, LoadError
 from .noting import noting
 from .planning import plan_of
@@ -31,8 +30,6 @@ from .settings.mistakes import nearest
 from .settings.sections import Sections, wanted_by
 
 Function = Callable[..., Any]
-
-LEAST_PERIOD = 1.0  # seconds; an existing agent's 0 meant "as fast as possible"
 
 
 def add_path(path: str) -> None:
@@ -121,35 +118,17 @@ def _add_observability(agent: Agent, config: Config, sections: Sections) -> None
 
     So does the configuration of an existing agent become one of ours as it is.
     """
-    from .observability.attach import attach, forward_to
-    from .observability.integrations import integration_of, is_integration
+    from .observability.attach import attach, integrate
 
     attach(agent.registry, agent.schedule, sections)
-    if config.jobs or config.left_out:
-        return
     # Read by itself, so that what is wrong with the other settings is told together with
     # what is wrong with the integration's own.
     agent_type = sections.text("core", "agent_type", "DK_AGENT_TYPE")
-    if not agent_type or (config.listeners and not is_integration(agent_type)):
-        return
-    integration = integration_of(agent_type)
-    function = load_function(integration.run)
-    every = None if integration.keep else _period(function, sections)
-    plan = plan_of(every, keep=integration.keep)
-    job = make_job(function, None, (), {}, str(plan.rule), **plan.options)
-    agent.schedule.plan(job, plan.rule, plan.at_start)
-    forward_to(agent.registry)
-
-
-def _period(function: Function, sections: Sections) -> float:
-    """Return the seconds between two runs, as the job's own settings say."""
-    for wanted in settings_wanted(function, (), {}).values():
-        if "period" in wanted.model_fields:
-            try:
-                return max(LEAST_PERIOD, float(sections.get(wanted).period))
-            except ConfigError:
-                break  # told with all other settings
-    return LEAST_PERIOD
+    if agent_type and not (config.jobs or config.left_out):
+        alone = not config.listeners
+        integrate(
+            agent_type, alone, agent.registry, agent.schedule, sections, load_function
+        )
 
 
 def _check_sections(

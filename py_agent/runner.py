@@ -10,9 +10,10 @@ from typing import Any
 
 from .arguments import bound
 from .clock import Clock, from_micros, to_micros
-from .context import Handler, Occasion
+from .context import Handler
 from .failures import Failure, failure_of, printable
 from .memory import Memory, Remembered, Window
+from .occasion import Occasion
 from .registry import BASELINE, Job
 from .stopping import Stop
 from .store.event_store import EventStore

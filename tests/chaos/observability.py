@@ -40,8 +40,6 @@ observability_service_account_key = "{key}"
 observability_base_url = "{url}"
 [observability]
 events_per_second = 100
-[[listeners]]
-run = "listeners.observability.forward"
 """
 
 Post = dict[str, Any]

@@ -233,9 +233,7 @@ def test_doctor_says_that_reports_fail_while_the_heart_beats(
     """Given a server that takes heartbeats only, When asked, Then doctor names the
     listener that waits, and is content once reports arrive.
     """
-    (folder / "agent.toml").write_text(
-        '[[listeners]]\nrun = "listeners.observability.forward"\n', encoding="utf-8"
-    )
+    (folder / "agent.toml").write_text("", encoding="utf-8")
     server.say_events({"status": 401})
     agent = start("agent", "go")
     server.await_stored(1, "/heartbeat")

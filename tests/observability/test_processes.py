@@ -37,8 +37,6 @@ observability_base_url = "{url}"
 events_per_second = 500
 {more}
 
-[[listeners]]
-run = "listeners.observability.forward"
 """
 
 

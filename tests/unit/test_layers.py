@@ -27,7 +27,7 @@ ORDER = """
     store.queries store.owing store.event_store store.takeover store.by_hand
     store.listing open_store backpressure http.text http.secrets http.waits http.changes
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session
-    http.paging http.__init__ shared context
+    http.paging http.__init__ shared own_log occasion context
     websockets.server websockets.connection websockets.__init__
     observability.values observability.numbers observability.links observability.fields
     observability.events observability.outcomes observability.models
