@@ -15,6 +15,9 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from ..settings import Settings, WebUrl
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+EventType = Literal[
+    "run-status", "dataset-operation", "message-log", "metric-log", "test-outcomes"
+]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -131,7 +134,7 @@ class ObservabilitySettings(
     events_per_second: float = Field(5.0, gt=0, le=1_000)
     report_jobs: bool = False
     exit_on_unauthorized: bool = False
-    resend: list[str] = Field(default_factory=lambda: ["run-status"])
+    resend: list[EventType] = Field(default_factory=lambda: ["run-status"])
 
 
 class UsernamePassword(Settings, section="auth_username_password", env_prefix="DK_"):
