@@ -134,7 +134,7 @@ class ObservabilitySettings(
     events_per_second: float = Field(5.0, gt=0, le=1_000)
     report_jobs: bool = False
     exit_on_unauthorized: bool = False
-    resend: list[EventType] = Field(default_factory=lambda: ["run-status"])
+    resend: list[EventType] = ["run-status"]
 
 
 class UsernamePassword(Settings, section="auth_username_password", env_prefix="DK_"):
