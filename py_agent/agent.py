@@ -345,7 +345,7 @@ class Agent:
                 raise AgentError("the agent has been started already")
             path = self.store_path()
             log.info("The store is %s", path)
-            reports = self._attach() if scheduling else None
+            reports = self._attach()
             self._check_settings()
             if scheduling and not (self._registry.jobs or self._registry.listeners):
                 log.warning("There are no jobs and no listeners, so nothing will happen")

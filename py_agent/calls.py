@@ -163,7 +163,8 @@ class Caller:
         _report(listener, started, attempt)
         if started.in_effect:
             attempt = replace(attempt, reason=IN_DOUBT)
-        self._store.deliveries.record(started.owed, attempt)
+        stored = partial(self.recorded, started)
+        self._store.deliveries.record(started.owed, attempt, stored)
 
     def now(self) -> int:
         """Return the present in microseconds."""

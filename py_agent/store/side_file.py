@@ -143,9 +143,13 @@ class SideFile:
                 os.pwrite(descriptor, (_DOUBT + name).ljust(SLOT, b"\0"), slot * SLOT)
 
     def close(self) -> None:
-        """Remove the file: everything has ended or been handed back."""
+        """Remove the file: everything has ended or been handed back.
+
+        It stays if the result of an effect could not be stored, which is in doubt then.
+        """
         with self._lock, contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            if not self._effects:
+                self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -402,3 +402,16 @@ def test_what_a_job_warns_of_is_known(agent: AgentUnderTest) -> None:
 
     agent.run_job(job)
     assert found == [(), ("3 of four", "100 % wrong")]
+
+
+def test_a_line_of_the_log_names_who_said_it(
+    agent: AgentUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a job that logs, When its record is looked at, Then its place is the job's."""
+
+    def job(handler: Handler) -> None:
+        handler.log.warning("odd")
+
+    agent.run_job(job, name="mine")
+    (record,) = [each for each in caplog.records if each.getMessage() == "mine: odd"]
+    assert (record.filename, record.funcName) == ("test_methods.py", "job")

@@ -161,3 +161,17 @@ def test_what_was_not_told_to_have_begun_is_not_told_to_have_ended(
     later.advance(minutes=1)
     later.stop()
     assert told(server, bad) == ["RUNNING", "ERROR LookupError: no such table", "FAILED"]
+
+
+def test_a_single_round_reports_too(
+    reporting: AgentUnderTest, server: Observability
+) -> None:
+    """Given `--once`, When it has ended, Then its runs were reported and forwarded."""
+    reporting.add_job(good, every="1 day")
+    reporting.drain()
+    assert {each.name for each in reporting.registry.listeners} == {
+        "listeners.observability.forward"
+    }
+    reporting.run_job(good)
+    reporting.drain()
+    assert told(server, good) == ["RUNNING", "COMPLETED"]

@@ -220,3 +220,24 @@ def test_an_effect_outlives_the_word_that_nobody_is_to_blame(path: Path) -> None
 
     inside = read(path)
     assert (inside.deliveries, inside.jobs, inside.doubtful) == ((), (), ((12, 3),))
+
+
+def test_a_clean_end_leaves_no_file(path: Path) -> None:
+    """What has been stored is in no doubt."""
+    side = SideFile(path)
+    slot = side.enter_delivery(12, 3)
+    side.begin_effect(slot, 12, 3)
+    side.leave_doubt(slot)
+    side.leave(slot)
+    side.close()
+    assert not side_path(path).exists()
+
+
+def test_a_result_that_could_not_be_stored_outlives_the_end(path: Path) -> None:
+    """A full disk at the stop costs the result, and not the doubt."""
+    side = SideFile(path)
+    slot = side.enter_delivery(12, 3)
+    side.begin_effect(slot, 12, 3)
+    side.leave_doubt(slot)
+    side.close()
+    assert read(path).doubtful == ((12, 3),)
