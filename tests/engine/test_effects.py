@@ -45,7 +45,7 @@ def test_a_doubt_is_shown(store: StoreFile) -> None:
 
 def test_a_crash_inside_an_effect_is_charged_as_any_other(store: StoreFile) -> None:
     """Given three crashes inside an effect, When started again, Then it is dead."""
-    assert lives(store, "inside", "inside", "inside", "live") == ["False", "True", "True"]
+    assert lives(store, "inside", "inside", "inside", "dead") == ["False", "True", "True"]
     row = store.delivery("l")
     assert row["reason"] == "it ended the agent 3 times in a row"
 

@@ -1,8 +1,8 @@
 """One life of an agent whose listener begins an effect: effect.py STORE WHERE.
 
 WHERE is what happens: `before` and `inside` end the process there, `hang` hangs inside
-until the stop is over, `fail` raises inside, `live` ends. Each call prints whether its
-event is in doubt.
+until the stop is over, `fail` raises inside, `live` ends; with `dead` no call is awaited.
+Each call prints whether its event is in doubt.
 """
 
 import os
@@ -33,8 +33,7 @@ def listener(handler: Handler, event: Event) -> None:
 agent.add_listener(listener, {"event_type": ("==", "t")}, name="l")
 agent.handler.publish("t", "1")
 agent.start()
-if where == "live":
-    agent.drain(30)
-else:
+if where != "dead":
     assert entered.wait(30)
+agent.drain(0 if where == "hang" else 30)
 agent.stop()
