@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from py_agent.cli.options import Common, common
 
 Row = dict[str, Any]
 
+HEARTBEAT = "observability.heartbeat"
 LONG = timedelta(hours=1)  # a delivery that is owed for longer is not just busy
 
 
@@ -23,8 +25,8 @@ def doctor(as_json: bool, common: Common) -> None:
     """Look at the store and the agent on it, and say what needs a person.
 
     Told are: no agent on the store, jobs that are paused, silent or failing, listeners
-    that are paused, parked or long behind, and dead letters. Exit code 1 if there is
-    anything.
+    that are paused, parked, failing or long behind, and dead letters. Exit code 1 if
+    there is anything.
     """
     from py_agent.clock import to_micros
     from py_agent.store.listing import reading
@@ -72,10 +74,20 @@ def findings(
             yield _problem(about, f"it is paused: {reason}")
         elif job["outcome"] in ("failed", "crashed"):
             yield _problem(about, f"its last run {job['outcome']}: {job['error']}")
+        if job["name"] == HEARTBEAT and (trouble := _trouble(job)):
+            yield _problem(about, f"no heartbeat arrives: {trouble}")
         if job["name"] in silent:
             yield _problem(about, "it has not succeeded for longer than expected")
     for listener in listeners:
         yield from _of_listener(listener, now)
+
+
+def _trouble(job: Row) -> Any:
+    """Return what the heartbeat has left of its last trouble."""
+    try:
+        return json.loads(job.get("state") or "{}").get("trouble")
+    except (ValueError, AttributeError):
+        return None
 
 
 def _of_listener(listener: Row, now: datetime) -> Iterator[Row]:
@@ -86,6 +98,10 @@ def _of_listener(listener: Row, now: datetime) -> Iterator[Row]:
         yield _problem(about, f"it is paused: {listener['pause_reason']}{waiting}")
     elif since and now - datetime.fromisoformat(since) > LONG:
         yield _problem(about, f"it is behind{waiting}")
+    elif listener["failing"]:
+        count = listener["failing"]
+        yield _problem(about, f"{count} of its deliveries fail again and again{waiting}; "
+                              f"see agent deliveries --state retryable")  # fmt: skip
     if listener["parked"]:
         yield _problem(
             about, f"it is not in the code, and {listener['parked']} wait for it; "

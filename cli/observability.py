@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from py_agent.cli.options import Common, common, json_value
 
-from py_agent.errors import HttpError, UsageError
+from py_agent.errors import AgentError, HttpError, UsageError
 
 if TYPE_CHECKING:
     from py_agent.http import Http
@@ -124,15 +124,20 @@ def send(event_type: str, data: str, common: Common) -> None:
     TYPE is run-status, dataset-operation, message-log, metric-log or test-outcomes.
     """
     from py_agent.http import Http
-    from py_agent.observability import event_path, post, validate
+    from py_agent.observability import UNAUTHORIZED, event_path, post, validate
 
     core, how = _configured(common)
     payload: Any = json_value(data)
     if isinstance(payload, dict):
         payload.setdefault("event_timestamp", datetime.now(UTC).isoformat())
     wire = validate(event_type, payload)
-    with Http() as http:
-        post(http, core, how, event_path(event_type), wire)
+    try:
+        with Http() as http:
+            post(http, core, how, event_path(event_type), wire)
+    except HttpError as error:
+        if error.status not in (401, 403):
+            raise
+        raise AgentError(UNAUTHORIZED.format(what="events", status=error.status)) from error
     click.echo("The server has taken it")
 
 

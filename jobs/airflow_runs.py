@@ -48,7 +48,7 @@ class AirflowSettings(Settings, section="airflow", env_prefix="DK_AIRFLOW_"):
     """
 
     api_url: WebUrl
-    period: float = Field(5, gt=0)
+    period: float = Field(5, ge=0)
     overlap: float = Field(300, ge=0, le=86_400)
     lookback: float = Field(3_600, ge=0, le=31_536_000)
 

@@ -57,7 +57,7 @@ class DatabricksSettings(Settings, section="databricks", env_prefix="DK_"):
     databricks_overlap: float = Field(default=300, ge=0, le=86_400)
     databricks_lookback: float = Field(default=3_600, ge=0, le=5_184_000)
     timeout: float = Field(default=120, gt=0, le=86_400)
-    period: float = Field(default=5, gt=0)
+    period: float = Field(default=5, ge=0)
 
     @model_validator(mode="after")
     def _both(self) -> DatabricksSettings:

@@ -38,7 +38,7 @@ class DbtSettings(Settings, section="dbt", env_prefix="DK_DBT_"):
 
     project: Path
     target: str = Field("target", min_length=1)
-    period: float = Field(30, gt=0)
+    period: float = Field(30, ge=0)
     pipeline_key: str | None = Field(None, min_length=1)
 
 

@@ -104,7 +104,7 @@ class HttpRunsSettings(Settings, section="http_runs", env_prefix="DK_HTTP_RUNS_"
     missing_polls: int = Field(3, ge=1)
     overlap: float = Field(300, ge=0, le=86_400)
     lookback: float = Field(3_600, ge=0, le=5_184_000)
-    period: float = Field(30, gt=0)
+    period: float = Field(30, ge=0)
 
     @field_validator("states")
     @classmethod

@@ -26,13 +26,14 @@ from py_agent.observability import (
     ObservabilitySettings,
     Verdict,
     event_path,
+    is_there,
     post,
     split,
     validate,
     verdict,
 )
 
-IN_DOUBT = "in doubt: {why}, and the server keeps every repeat; see what it has"
+DOUBT = "in doubt: {why}, and the server keeps every repeat; see what it has"
 
 
 @listen_for(
@@ -73,7 +74,7 @@ def forward(
     """
     resend = event.event_type in observability.resend
     if event.in_doubt and not resend:
-        raise Discard(IN_DOUBT.format(why="the agent ended while this was being sent"))
+        raise Discard(DOUBT.format(why="the agent ended while this was being sent"))
     try:
         payload = _dated(event)
         parts = split(payload) if event.event_type == "test-outcomes" else []
@@ -86,13 +87,33 @@ def forward(
     link = handler.shared(Link)
     if not handler.wait(link.turn(handler.clock.boot(), observability.events_per_second)):
         raise StoppedError("the agent stops, so this report waits for the next start")
+    _ask_first(handler, link, core, observability, resend)
     handler.begin_effect()
     try:
         post(handler.http, core, observability, event_path(event.event_type), wire)
     except HttpError as error:
-        raise _consequence(handler, link, event, error, observability, resend) from error
-    if link.arrived(min(_moment(wire), handler.clock.now())):
-        handler.log.info("Observability takes reports again")
+        raise _consequence(handler, link, event, error, core, observability) from error
+    _note_arrival(handler, link, min(_moment(wire), handler.clock.now()))
+
+
+def _ask_first(
+    handler: Handler,
+    link: Link,
+    core: CoreSettings,
+    how: ObservabilitySettings,
+    resend: bool,
+) -> None:
+    """Let nothing go to a server that is known to be away.
+
+    What must not be sent twice is risked only on one that has shown that it answers: a
+    frozen server would else cost a dead letter at each try.
+    """
+    boot = handler.clock.boot()
+    if (left := link.closed(boot)) > 0:
+        raise Pause(link.reason, after=left)
+    if link.doubtful and not resend and not is_there(handler.http, core, how):
+        now = handler.clock.boot()
+        raise Pause(link.reason, after=link.away(now, link.reason))
 
 
 def _dated(event: Event) -> object:
@@ -109,6 +130,11 @@ def _publish_parts(handler: Handler, event: Event, parts: list[dict[str, Any]]) 
         handler.publish(event.event_type, name, part)
 
 
+def _note_arrival(handler: Handler, link: Link, moment: datetime | None = None) -> None:
+    if link.arrived(moment):
+        handler.log.info("Observability takes reports again")
+
+
 def _moment(wire: dict[str, object]) -> datetime:
     # datetime knows Z and +hhmm, and so every form that a checked payload has.
     return datetime.fromisoformat(str(wire["event_timestamp"]))
@@ -119,22 +145,30 @@ def _consequence(
     link: Link,
     event: Event,
     error: HttpError,
+    core: CoreSettings,
     how: ObservabilitySettings,
-    resend: bool,
 ) -> Exception:
-    """Return what to raise after an error."""
-    boot = handler.clock.boot()
-    match verdict(error):
-        case Verdict.REFUSED:
-            link.arrived()
-            return Discard(str(error))
-        case Verdict.UNAUTHORIZED:
-            told = UNAUTHORIZED.format(what="events", status=error.status)
-            if how.exit_on_unauthorized:
-                return StopAgent(told)
-            return Pause(told, after=link.away(boot))
-        case Verdict.LOST if not resend:
-            return Discard(IN_DOUBT.format(why=f"the answer was lost ({error})"))
-        case Verdict.LOST | Verdict.FAILED if not link.failed(event.identifier):
-            return Retry(after=error.retry_after, reason=str(error))
-    return Pause(str(error), after=max(link.away(boot), error.retry_after or 0))
+    """Return what to raise after an error.
+
+    Several failures in a row may be the server's or those reports' own; whether it
+    answers at all tells them apart, so that a few bad reports never stop the others.
+    """
+    found, told = verdict(error), str(error)
+    if found is Verdict.REFUSED:
+        _note_arrival(handler, link)
+        return Discard(told)
+    if found is Verdict.UNAUTHORIZED:
+        told = UNAUTHORIZED.format(what="events", status=error.status)
+        if how.exit_on_unauthorized:
+            return StopAgent(told)
+    if found in (Verdict.LOST, Verdict.FAILED):
+        several = link.failed(event.identifier)
+        away = several and not is_there(handler.http, core, how)
+        if found is Verdict.LOST and event.event_type not in how.resend:
+            if away:
+                link.away(handler.clock.boot(), told)
+            return Discard(DOUBT.format(why=f"the answer was lost ({error})"))
+        if not away:
+            return Retry(after=error.retry_after, reason=told)
+    least = error.retry_after or 0.0
+    return Pause(told, after=link.away(handler.clock.boot(), told, least))

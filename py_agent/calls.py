@@ -24,7 +24,7 @@ from .store.event_store import EventStore
 from .store.side_file import SideFile
 from .store.states import States
 from .store.subscriptions import NEVER
-from .store.tables import IN_DOUBT, State
+from .store.tables import IN_DOUBT, OWED, State
 from .threads import LoopThread, call
 from .timeouts import clock_of_call
 
@@ -120,6 +120,8 @@ class Caller:
             if listener.timeout and is_async(listener) and _is_bare_timeout(error):
                 error = TimeoutError(f"did not end within {listener.timeout:g} s")
             attempt = failed(error, listener.retry, attempts, self.now(), self._chance)
+            if started.owed.in_doubt and not started.in_effect and attempt.state in OWED:
+                attempt = replace(attempt, reason=IN_DOUBT)  # nothing has cleared it up
             _report(listener, started, attempt)
             return attempt, error
         finally:
@@ -151,6 +153,7 @@ class Caller:
         attempt = Attempt(
             State.RUNNING, started.owed.attempts + 1, self.now(), NEVER,
             started.owed.crashes, failure=Failure("Stuck", message),
+            reason=IN_DOUBT if started.in_effect or started.owed.in_doubt else None,
         )  # fmt: skip
         self._store.deliveries.record(started.owed, attempt)
 

@@ -35,8 +35,9 @@ class Event:
             delivery; None outside a delivery.
 
     Attributes:
-        in_doubt: whether the attempt before was cut off inside `handler.effect()`, by a
-            crash or a stop, so that its effect may have happened.
+        in_doubt: whether an attempt before was cut off after `handler.begin_effect()`, by
+            a crash or a stop, so that its effect may have happened, and none since has
+            begun it again and ended.
     """
 
     __slots__ = (

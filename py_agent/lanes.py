@@ -182,6 +182,8 @@ class Lane:
         """
         owed = call.owed
         self.running.pop(owed.event_id, None)
+        if attempt is not None and attempt.state is State.COMPLETED:
+            self._said = None, 0.0  # the trouble is over; the next one is another
         if attempt is None:
             self.held.discard(owed.event_id)
             self.look_again()  # a window that is being loaded leaves it out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 import traceback
@@ -28,6 +29,8 @@ from .settings.config import Config, JobEntry, ListenerEntry, read_config
 from .settings.conversion import convert_arguments
 from .settings.mistakes import nearest
 from .settings.sections import Sections, wanted_by
+
+log = logging.getLogger("py_agent")
 
 Function = Callable[..., Any]
 
@@ -124,6 +127,11 @@ def _add_observability(agent: Agent, config: Config, sections: Sections) -> None
     # Read by itself, so that what is wrong with the other settings is told together with
     # what is wrong with the integration's own.
     agent_type = sections.text("core", "agent_type", "DK_AGENT_TYPE")
+    if not (agent_type or config.jobs or config.listeners or config.left_out):
+        log.warning(
+            "There is no job, so only heartbeats are sent; set agent_type in [core], or "
+            "DK_AGENT_TYPE, or write [[jobs]]"
+        )
     if agent_type and not (config.jobs or config.left_out):
         alone = not config.listeners
         integrate(

@@ -107,7 +107,7 @@ class Scheduler:
     def start(self) -> None:
         """Plan every entry from now and begin to run what is due."""
         if self._reports is not None:
-            self._reports.catch_up([entry.job for entry in self._schedule.entries])
+            self._reports.catch_up()
         self._schedule.added = self._add
         for entry in list(self._schedule.entries):
             self._add(entry)
@@ -141,9 +141,9 @@ class Scheduler:
         for run in unended:
             log.warning("job %s did not end before the stop", run.job.name)
             failure = Failure("NotEnded", "did not end before stop")
-            self._runner.end(run, failure)
             if self._reports is not None:
                 self._reports.ended(run, failure)
+            self._runner.end(run, failure)
 
     def run_all(self, services: bool = False) -> None:
         """Run every job once now, and wait until all have ended.

@@ -1,6 +1,6 @@
 """DataKitchen Observability: what it takes, how it is told, and who is watched."""
 
-from .client import UNAUTHORIZED, Verdict, event_path, post, verdict
+from .client import UNAUTHORIZED, Verdict, event_path, is_there, post, verdict
 from .credentials import sign_in
 from .link import Link
 from .models import EVENT_TYPES, ContractError, split, validate
@@ -18,6 +18,7 @@ __all__ = [
     "Report",
     "Verdict",
     "event_path",
+    "is_there",
     "post",
     "safe_key",
     "sign_in",

@@ -6,6 +6,7 @@ never repeated here, and no redirect of one is followed.
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -58,6 +59,19 @@ def verdict(error: HttpError) -> Verdict:
     return Verdict.FAILED if status >= 500 else Verdict.REFUSED
 
 
+def is_there(http: Http, core: CoreSettings, how: ObservabilitySettings) -> bool:
+    """Return whether the server answers at all; nothing is stored there by that."""
+    url = f"{core.observability_base_url}events/readyz"
+    try:
+        answer = http.get(
+            url, timeout=how.connection_timeout, verify=how.verify, retries=0,
+            allow_redirects=False,
+        )  # fmt: skip
+    except HttpError:
+        return False
+    return bool(answer.status_code < 500)
+
+
 def event_path(event_type: str) -> str:
     """Return the address of an event type, below the base URL."""
     return f"events/v1/{quote(event_type)}"
@@ -97,8 +111,10 @@ def post(
     )
     if answer.status_code == 204:
         return
-    said = printable(" ".join(answer.text[:SHOWN].split()))
-    said = said.replace(key.get_secret_value(), "***")
+    said = answer.text
+    for shown in {key.get_secret_value(), json.dumps(key.get_secret_value())[1:-1]}:
+        said = said.replace(shown, "***")  # before it is cut, or a part would be left
+    said = printable(" ".join(said[:SHOWN].split()))
     raise HttpError(
         f"POST {shown_url(url)}: status {answer.status_code}{': ' if said else ''}{said}",
         status=answer.status_code,

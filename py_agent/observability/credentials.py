@@ -74,7 +74,8 @@ def _user(user: UsernamePassword) -> tuple[str, str] | None:
 
 
 def _token(token: ApiToken) -> BearerAuth | None:
-    return None if token.agent_token is None else BearerAuth(token.agent_token)
+    given = token.agent_token
+    return BearerAuth(given) if given and given.get_secret_value() else None
 
 
 def _principal(who: AzureServicePrincipal, scope: str) -> ClientCredentials | None:

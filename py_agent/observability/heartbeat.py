@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "observability.heartbeat"
 TOOL = "py_agent"  # where the settings name no other
+TROUBLE = "trouble"  # what `agent doctor` tells
 LATEST = "latest_event_timestamp"
 AGAIN_SECONDS = 3_600.0  # how often the same trouble is logged
 
@@ -115,9 +116,16 @@ class _Troubles:
         boot = self._handler.clock.boot()
         if trouble != self._said or boot - self._when >= AGAIN_SECONDS:
             self._said, self._when = trouble, boot
+            self._note(trouble)
             self._handler.log.warning("no heartbeat arrives: %s", trouble)
 
     def end(self) -> None:
         if self._said:
             self._handler.log.info("heartbeats arrive again")
+        if self._handler.state.get(TROUBLE):
+            self._note(None)
         self._said = ""
+
+    def _note(self, trouble: str | None) -> None:
+        self._handler.state[TROUBLE] = trouble
+        self._handler.checkpoint()

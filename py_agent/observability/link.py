@@ -28,6 +28,7 @@ class Link:
         self._until = 0.0  # boot time before which it need not be tried
         self._failed: set[str] = set()  # reports that failed since one arrived
         self._latest: datetime | None = None
+        self.reason = ""  # why the server counts as away
 
     @property
     def latest(self) -> datetime | None:
@@ -49,22 +50,39 @@ class Link:
             self._next_turn = start + 1 / rate
             return start - boot
 
-    def away(self, boot: float) -> float:
+    def away(self, boot: float, reason: str, least: float = 0.0) -> float:
         """Note that the server is away; return the seconds until it is worth a try.
 
         Calls that find it away while it is known to be share one wait.
+
+        Args:
+            boot: seconds since boot.
+            reason: what was found.
+            least: seconds that the server asks to wait.
         """
         with self._lock:
             if boot >= self._until:
                 self._failures += 1
                 longest = AWAY.ceiling(self._failures)
                 self._until = boot + self._chance.uniform(longest / 2, longest)
+                self.reason = reason
+            self._until = max(self._until, boot + least)
             return self._until - boot
 
-    def failed(self, report: str) -> bool:
-        """Note that a report failed; return whether the server is to blame.
+    def closed(self, boot: float) -> float:
+        """Return the seconds before which nothing should be sent; 0 for at once."""
+        with self._lock:
+            return max(0.0, self._until - boot)
 
-        It is when several reports fail and none arrives in between; else it may be this
+    @property
+    def doubtful(self) -> bool:
+        """Whether the server was away when it was tried last."""
+        return self._failures > 0
+
+    def failed(self, report: str) -> bool:
+        """Note that a report failed; return whether the server may be to blame.
+
+        It may be when several reports fail and none arrives in between; else it is this
         one that the server cannot take.
         """
         with self._lock:

@@ -24,7 +24,7 @@ ENDINGS = frozenset({COMPLETED, WARNED, FAILED})
 
 MAX_KEY = 255  # characters of a key or name, as the server counts them
 MAX_RUN_NAME = 1_024
-MAX_TEXT = 16_000  # characters of a message: with its details below 100 kB in any script
+MOST_BYTES = 20_000  # of a text: two of them, escaped as JSON, stay below 100 kB
 MAX_IDENTIFIER = 1_000  # characters; the store takes a few more
 _DIGEST = 16  # characters that tell cut keys apart
 
@@ -116,8 +116,8 @@ class Report:
         told = hashlib.sha256(f"{level} {text}".encode(errors="replace")).hexdigest()
         return self._publish(
             "message-log", (task or "", str(attempt), told[:_DIGEST]),
-            log_level=level, message=text[:MAX_TEXT], event_timestamp=at,
-            message_details=None if details is None else details[:MAX_TEXT],
+            log_level=level, message=fit_text(text), event_timestamp=at,
+            message_details=None if details is None else fit_text(details),
             **_task(task, task_name),
         )  # fmt: skip
 
@@ -167,12 +167,19 @@ def _cut(text: str | None, most: int) -> str | None:
     return text[:most] if text else None
 
 
+def fit_text(text: str) -> str:
+    """Return a text that fits into a report: what cannot be shown is a question mark."""
+    shown = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    return shown.encode()[:MOST_BYTES].decode(errors="ignore")
+
+
 def safe_key(key: str) -> str:
-    """Return a key as the server can keep it apart from others.
+    """Return a key as the server can take and keep it.
 
     A key that is too long, empty, has outer blanks or characters beyond U+FFFF would be
     refused, merged with another or lost after it was taken; it gets a digest instead of
-    what cannot be kept.
+    what cannot be kept. Keys that differ by case or accents alone are left as they are,
+    though the server's database may take them for one.
     """
     kept = "".join(c for c in key if ord(c) <= 0xFFFF and not 0xD800 <= ord(c) <= 0xDFFF)
     kept = kept.strip()

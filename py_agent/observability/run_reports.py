@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from ..clock import Clock, from_micros
-from ..errors import NotFoundError, StoreError
+from ..errors import AgentError, NotFoundError, StoreError
 from ..failures import Failure
-from ..registry import Job
 from ..runner import Run
 from ..store.event_store import EventStore
+from ..store.runs import LastRun
 from .models import validate
 from .reporting import (
     COMPLETED,
     FAILED,
-    MAX_TEXT,
+    MOST_BYTES,
     RUNNING,
     WARNED,
+    fit_text,
     identifier_for,
     safe_key,
 )
@@ -34,6 +35,7 @@ log = logging.getLogger("py_agent.scheduler")
 
 TOOL = "PY_AGENT"
 BEGUN, ENDED, TOLD = "begun", "ended", "told"
+RECENT = 1_000  # runs that are looked at after a start
 MOST_UNTOLD = 1_000  # reports kept while the disk fails
 
 
@@ -68,22 +70,26 @@ class RunReports:
         status = FAILED if failure else WARNED if warnings else COMPLETED
         if failure is not None:
             self._tell(partial(self._message, name, began, "ERROR", str(failure), now,
-                               failure.traceback[-MAX_TEXT:]))  # fmt: skip
+                               failure.traceback[-MOST_BYTES:]))  # fmt: skip
         if warnings:
             text = "\n".join(warnings)
             self._tell(partial(self._message, name, began, "WARNING", text, now))
         self._tell(partial(self._status, name, began, ENDED, status, now))
 
-    def catch_up(self, jobs: Iterable[Job]) -> None:
-        """End the runs that were told to have begun, and in which the process ended."""
-        for job in jobs:
-            if not job.keep:
-                self._tell(partial(self._catch_up, job.name))
+    def catch_up(self) -> None:
+        """End the runs that were told to have begun, and not to have ended.
 
-    def _catch_up(self, job: str) -> None:
-        last = self._store.runs.last(job)
-        if last is None:
-            return
+        The process ended in them, or the disk was full then; so a job that is not in the
+        code any more counts, too.
+        """
+        self._tell(self._end_all)
+
+    def _end_all(self) -> None:
+        for last in reversed(self._store.runs.latest(RECENT)):
+            self._catch_up(last)
+
+    def _catch_up(self, last: LastRun) -> None:
+        job = last.job
         began = from_micros(last.started)
         if not self._is_told(job, began, BEGUN) or self._is_told(job, began, ENDED):
             return
@@ -94,20 +100,24 @@ class RunReports:
         self._status(job, began, ENDED, status, ended)
 
     def _tell(self, publish: Callable[[], None]) -> None:
-        """Publish, after what could not be published before; a fault loses nothing."""
-        waiting = [publish]
+        """Publish, after what could not be published before; never raises.
+
+        The lock keeps the order, also of what waits for a disk that has failed.
+        """
         with self._lock:
-            waiting[:0], self._untold[:] = self._untold, []
-        try:
-            while waiting:
-                waiting[0]()
-                del waiting[0]
-        except StoreError as error:
-            log.error("a run is not reported for now: %s", error)
-        finally:
-            with self._lock:
-                self._untold[:0] = waiting
-                del self._untold[MOST_UNTOLD:]
+            self._untold.append(publish)
+            while self._untold:
+                try:
+                    self._untold[0]()
+                except StoreError as error:
+                    log.error("a run is not reported for now: %s", error)
+                    break
+                except AgentError as error:
+                    log.error("a report of a run is left out: %s", error)
+                del self._untold[0]
+            if len(self._untold) > MOST_UNTOLD:
+                log.error("too many reports of runs wait; the oldest is left out")
+                del self._untold[0]
 
     def _status(
         self, job: str, began: datetime, what: str, status: str, at: datetime
@@ -125,8 +135,8 @@ class RunReports:
     ) -> None:
         fields = {
             "log_level": level,
-            "message": text[:MAX_TEXT] or level,
-            **({"message_details": details} if details else {}),
+            "message": fit_text(text) or level,
+            **({"message_details": fit_text(details)} if details else {}),
         }
         self._publish("message-log", job, began, f"{TOLD} {level}", fields, at)
 

@@ -7,12 +7,19 @@ which was written for them is read as it is.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FilePath,
+    SecretStr,
+    field_validator,
+)
 
 from ..settings import Settings, WebUrl
+from .values import text
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 EventType = Literal[
@@ -21,7 +28,14 @@ EventType = Literal[
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def _folded(value: object) -> object:
+def _plain(value: str) -> str:
+    return text(value, 1, 255, plain=True)
+
+
+Word = Annotated[str, AfterValidator(_plain)]
+
+
+def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
@@ -40,11 +54,11 @@ class CoreSettings(Settings, section="core", env_prefix="DK_"):
         heartbeat_period: seconds from one heartbeat to the next.
     """
 
-    agent_type: str | None = Field(None, min_length=1, max_length=255)
-    agent_key: str = Field(min_length=1, max_length=255)
+    agent_type: Word | None = None
+    agent_key: Word
     observability_service_account_key: SecretStr = Field(min_length=1)
     observability_base_url: WebUrl
-    log_level: Annotated[LogLevel, BeforeValidator(_folded)] | None = None
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] | None = None
     max_channel_capacity: int = Field(0, ge=0)
     heartbeat_period: Seconds = 60.0
 
@@ -59,6 +73,8 @@ class CoreSettings(Settings, section="core", env_prefix="DK_"):
     @field_validator("observability_base_url")
     @classmethod
     def _with_slash(cls, url: str) -> str:
+        if "?" in url or "#" in url:
+            raise ValueError("it must end with a path, without ? and #")
         return url if url.endswith("/") else f"{url}/"
 
 
@@ -67,11 +83,11 @@ class _Connection(Settings):
 
     connection_timeout: Seconds = 10.0
     read_timeout: Seconds = 60.0
-    write_timeout: Seconds = 30.0
     retries: int = Field(3, ge=0, le=100)
     ssl_verify: bool = True
-    ssl_cert_file: Path | None = None
+    ssl_cert_file: FilePath | None = None
     # Read and without effect: each request has one limit of time and one connection.
+    write_timeout: float = 30.0
     pool_timeout: float = 10.0
     max_total_connections: int = 10
     max_keepalive_connections: int = 5

@@ -151,7 +151,8 @@ def log_level_of_core(path: Path | None) -> str | None:
     except ConfigError:
         return None
     written = section.get("log_level") if isinstance(section, dict) else None
-    found = str(written or os.environ.get("DK_LOG_LEVEL") or "").lower()
+    named = {name.upper(): value for name, value in os.environ.items()}
+    found = str(written or named.get("DK_LOG_LEVEL") or "").lower()
     return found if found in ("debug", "info", "warning", "error") else None
 
 

@@ -27,14 +27,21 @@ S = TypeVar("S", bound=Settings)
 
 log = logging.getLogger("py_agent.settings")
 
-# Sections that the existing framework has, with keys of its own, in the shared file.
-FRAMEWORK = frozenset({"core", "http", "observability"})
+# Sections of the shared file in which the existing framework takes any key.
+LENIENT = frozenset({"http", "observability"})
 
 
 # Any of these says that reports have somewhere to go, as a section [core] does.
 OBSERVABILITY = frozenset({
     "DK_OBSERVABILITY_BASE_URL", "DK_OBSERVABILITY_SERVICE_ACCOUNT_KEY", "DK_AGENT_KEY",
 })  # fmt: skip
+
+
+# The sections of agents that watch a tool, ours and the existing framework's.
+TOOLS = frozenset(
+    """airflow blob_storage databricks dbt eventhubs example http_runs powerbi qlik ssis
+    synapse_analytics""".split()
+)
 
 
 class Registered(Protocol):
@@ -174,11 +181,14 @@ class Sections:
         """
         path, content = self._content()
         known = {*ENGINE_SECTIONS, *filter(None, map(_section, defined()))}
+        if self.has_observability():
+            known |= TOOLS  # a file may hold the sections of several agents
         foreign = sorted(content.keys() - known)
         if is_shared(path):
-            if foreign and strict:
-                names = ", ".join([*foreign, *self._foreign_keys()])
-                log.info("%s: sections of others are left alone: %s", path, names)
+            names = [*foreign, *self._foreign_keys()]
+            if names and strict:
+                told = ", ".join(names)
+                log.info("%s: sections and keys of others are left alone: %s", path, told)
             return
         for name in foreign:
             if strict or misspelt(name, known - content.keys()):
@@ -200,7 +210,7 @@ class Sections:
         found: list[str] = []
         for cls in defined():
             name = cls.__py_agent_section__
-            if name in FRAMEWORK and isinstance(content.get(name), dict):
+            if name in LENIENT and isinstance(content.get(name), dict):
                 kept, _ = without_unknown(cls, content[name])
                 found += (f"{name}.{key}" for key in sorted(content[name].keys() - kept))
         return found
@@ -237,6 +247,6 @@ def _places(
         problems.append(f"{path}: [{section}]: write it once, as [{section}] and keys")
         values = {}
     kept, unknown = without_unknown(cls, values)
-    if is_shared(path) and section in FRAMEWORK:
+    if is_shared(path) and section in LENIENT:
         unknown = [(at, what) for at, what in unknown if at]
     return Places(cls, path, kept), unknown

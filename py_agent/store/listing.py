@@ -35,6 +35,8 @@ from .tables import (
 
 Row = dict[str, Any]
 
+SEVERAL = 3  # attempts after which a failure is more than a bad moment
+
 
 class Listing:
     """Reads a store beside whatever agent runs on it, changing nothing.
@@ -130,6 +132,7 @@ class Listing:
             found = rows.setdefault(row.name, {"name": row.name, **_NEVER_RAN})
             found["paused"] = bool(row.paused)
             found["pause_reason"] = row.pause_reason
+            found["state"] = row.state
         return sorted(rows.values(), key=lambda row: str(row["name"]))
 
     def last_started(self) -> dict[str, datetime]:
@@ -169,13 +172,25 @@ class Listing:
             if row.reason != DROPPED:
                 states = counts.setdefault(row.subscription_id, {})
                 states[row.state] = states.get(row.state, 0) + row.how_many
-        oldest = self._oldest_owed()
+        oldest, failing = self._oldest_owed(), self._failing()
         found = self._connection.execute(select(subscriptions).order_by(subscriptions.c.id))
         return [
             _listener_row(row, counts.get(row.id, {}), now)
-            | {"oldest_owed": _moment(oldest.get(row.id))}
+            | {
+                "oldest_owed": _moment(oldest.get(row.id)),
+                "failing": failing.get(row.id, 0),
+            }
             for row in found
         ]
+
+    def _failing(self) -> dict[int, int]:
+        """Return how many deliveries of each subscription have failed several times."""
+        found = self._connection.execute(
+            select(deliveries.c.subscription_id, func.count())
+            .where(deliveries.c.state == State.RETRYABLE, deliveries.c.attempts >= SEVERAL)
+            .group_by(deliveries.c.subscription_id)
+        )
+        return {row[0]: row[1] for row in found}
 
     def _oldest_owed(self) -> dict[int, int]:
         """Return when the oldest owed event of each subscription was stored."""

@@ -44,11 +44,11 @@ _LAST_STARTED = Statement(
     .order_by(runs.c.id.desc())
     .limit(1)
 )
-_LAST = Statement(
-    select(runs.c.started, runs.c.finished, runs.c.outcome, runs.c.error)
-    .where(runs.c.job == bindparam("key"), runs.c.outcome != Outcome.SKIPPED)
+_LATEST = Statement(
+    select(runs.c.job, runs.c.started, runs.c.finished, runs.c.outcome, runs.c.error)
+    .where(runs.c.outcome != Outcome.SKIPPED)
     .order_by(runs.c.id.desc())
-    .limit(1)
+    .limit(bindparam("most"))
 )
 _STARTED = select(runs.c.started).where(
     runs.c.job == bindparam("key"), runs.c.outcome != Outcome.SKIPPED
@@ -109,15 +109,17 @@ class RunResult:
 
 
 class LastRun(NamedTuple):
-    """A job's last run.
+    """A run as it was left.
 
     Args:
+        job: its job.
         started: when, in microseconds.
         finished: when it ended, likewise; None if it has not.
         outcome: how it stands or ended.
         error: what went wrong, if anything.
     """
 
+    job: str
     started: int
     finished: int | None
     outcome: str
@@ -206,10 +208,9 @@ class Runs:
         row = self._reader.row(_LAST_STARTED, key=name)
         return None if row is None else row[0]
 
-    def last(self, name: str) -> LastRun | None:
-        """Return a job's last run; None if it never ran."""
-        row = self._reader.row(_LAST, key=name)
-        return None if row is None else LastRun(*row)
+    def latest(self, most: int) -> list[LastRun]:
+        """Return the latest runs of all jobs, the newest first."""
+        return [LastRun(*row) for row in self._reader.rows(_LATEST, most=most)]
 
     def started_around(self, name: str, now: int) -> list[int]:
         """Return when a job ran last by a moment, and when after it, in microseconds.

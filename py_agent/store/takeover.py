@@ -36,9 +36,12 @@ _OF_DELIVERY = (
     deliveries.c.subscription_id == bindparam("subscription"),
 )
 _LOOK = Statement(
-    select(deliveries.c.state, deliveries.c.attempts, deliveries.c.crashes).where(
-        *_OF_DELIVERY
-    )
+    select(
+        deliveries.c.state,
+        deliveries.c.attempts,
+        deliveries.c.crashes,
+        deliveries.c.reason,
+    ).where(*_OF_DELIVERY)
 )
 _FREE = Statement(
     update(deliveries)
@@ -165,13 +168,14 @@ def _charge(
             continue
         crashes = row[2] + 1
         dead = crashes >= CRASH_LIMIT
+        doubt = IN_DOUBT if row[3] == IN_DOUBT else None  # of the try before this one
         attempt = Attempt(
             State.DISCARDED if dead else State.AVAILABLE,
             # A stuck call has been counted when it was found to be stuck.
             attempts=row[1] + (row[0] != State.RUNNING),
             at=now,
             crashes=crashes,
-            reason=f"it ended the agent {crashes} times in a row" if dead else None,
+            reason=f"it ended the agent {crashes} times in a row" if dead else doubt,
             failure=Failure("Crash", "the process ended inside this call"),
         )
         record(cursor, event_id, subscription_id, attempt)

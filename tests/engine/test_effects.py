@@ -36,6 +36,15 @@ def test_an_effect_whose_end_was_seen_leaves_no_doubt(store: StoreFile) -> None:
     assert len(told) >= 2
 
 
+def test_a_doubt_outlives_what_does_not_clear_it_up(store: StoreFile) -> None:
+    """Given an effect in doubt and an attempt that fails before it looks, or crashes
+    there, When tried again, Then it is still in doubt.
+    """
+    told = lives(store, "inside", "look", "before", "live")
+    assert told[0] == "False"
+    assert set(told[1:]) == {"True"}
+
+
 def test_a_doubt_is_shown(store: StoreFile) -> None:
     """Given a stop inside an effect, When the store is read, Then the delivery says so."""
     lives(store, "hang")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -55,6 +56,16 @@ class Observability:
             return
         process.kill()
         process.communicate(timeout=PATIENCE)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks: it still accepts connections, by its system."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def say(self, *answers: dict[str, Any]) -> None:
         """Set what is done with the next posts; the last answer holds on."""

@@ -70,7 +70,7 @@ def test_another_server_is_told(
     run: Run, server: Observability, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given an address that is not the API's, When checked, Then the setting is named."""
-    monkeypatch.setenv("DK_OBSERVABILITY_BASE_URL", f"{server.url}/ui/login?next=")
+    monkeypatch.setenv("DK_OBSERVABILITY_BASE_URL", f"{server.url}/ui/login")
     done = run("agent", "observability", "check")
     assert done.returncode == 1
     assert "is observability_base_url right?" in done.stdout
@@ -177,7 +177,7 @@ def listener(**more: object) -> dict[str, object]:
     """Return a row of a listener that is well."""
     return {
         "name": "l", "paused": False, "pause_reason": None, "owed": 0, "parked": 0,
-        "dead": 0, "oldest_owed": None, **more,
+        "dead": 0, "oldest_owed": None, "failing": 0, **more,
     }  # fmt: skip
 
 
@@ -201,8 +201,16 @@ FRESH = (NOW - timedelta(minutes=2)).isoformat()
         (7, [job(outcome="failed", error="E: x")], [], [], ["its last run failed: E: x"]),
         (7, [job(paused=True, pause_reason="crashed")], [], [], ["it is paused: crashed"]),
         (7, [job()], [], ["j"], ["not succeeded"]),
+        (
+            7,
+            [job(name="observability.heartbeat", state='{"trouble": "gone"}')],
+            [],
+            [],
+            ["no heartbeat arrives: gone"],
+        ),
         (7, [], [listener(dead=3)], [], ["3 dead letters"]),
         (7, [], [listener(parked=3)], [], ["forget-listener l"]),
+        (7, [], [listener(failing=2, owed=5, oldest_owed=FRESH)], [], ["2 of its"]),
         (7, [], [listener(owed=1, oldest_owed=OLD)], [], ["behind; 1 owed"]),
         (
             7,

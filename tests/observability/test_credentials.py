@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,6 +118,8 @@ def test_the_base_url_ends_with_a_slash(url: str) -> None:
         ("heartbeat_period", 0),
         ("log_level", "loud"),
         ("agent_key", ""),
+        ("agent_key", "a\U0001f642"),
+        ("agent_type", "x" * 256),
     ],
 )
 def test_a_wrong_setting_is_refused_without_showing_it(name: str, value: Any) -> None:
@@ -132,7 +135,11 @@ def test_a_key_from_a_file_may_end_with_a_line_break() -> None:
     assert core.observability_service_account_key.get_secret_value() == "k1"
 
 
-def test_the_options_of_a_request_come_from_the_settings() -> None:
+def test_the_options_of_a_request_come_from_the_settings(tmp_path: Path) -> None:
     """Given settings for HTTP, Then a request gets its limit, tries and certificates."""
-    http = HttpSettings(read_timeout=7, retries=1, ssl_cert_file="/etc/ca.pem")
-    assert http.options == {"timeout": 7, "verify": "/etc/ca.pem", "retries": 1}
+    file = tmp_path / "ca.pem"
+    file.touch()
+    http = HttpSettings(read_timeout=7, retries=1, ssl_cert_file=file)
+    assert http.options == {"timeout": 7, "verify": str(file), "retries": 1}
+    with pytest.raises(ValidationError):
+        HttpSettings(ssl_cert_file=tmp_path / "missing.pem")

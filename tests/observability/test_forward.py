@@ -281,6 +281,36 @@ def test_one_that_the_server_cannot_take_stops_no_other(
     assert runs_of(server.stored()) == {f"r{n}": 1 for n in range(50)}
 
 
+def test_many_that_the_server_cannot_take_stop_no_other(
+    agent: AgentUnderTest, server: Observability
+) -> None:
+    """Given more bad reports than are sent at a time, Then the good ones arrive."""
+    server.say({"status": 500, "match": "poison"})
+    for number in range(9):
+        agent.handler.publish("run-status", f"p{number}", status(f"poison{number}"))
+    publish(agent, 20)
+    agent.advance(minutes=30)
+    assert runs_of(server.stored()) == {f"r{n}": 1 for n in range(20)}
+    assert states(agent) == {"completed": 20, "retryable": 9}
+
+
+def test_a_frozen_server_costs_few_doubts(
+    agent: AgentUnderTest, server: Observability
+) -> None:
+    """Given a server that takes connections and says nothing, When hours pass, Then what
+    may not be repeated waits, but for the few that were being sent.
+    """
+    configure(agent, server, read_timeout=0.2, connection_timeout=0.2)
+    publish(agent, 40, "message-log")
+    server.freeze()
+    agent.advance(minutes=30)
+    assert states(agent)["discarded"] <= 8
+    server.thaw()
+    agent.advance(minutes=5)
+    assert "available" not in states(agent)
+    assert set(runs_of(server.stored()).values()) == {1}
+
+
 def test_statuses_of_a_run_arrive_in_order(
     agent: AgentUnderTest, server: Observability
 ) -> None:
@@ -322,3 +352,14 @@ def test_the_key_is_in_no_error(
     told = json.dumps([[each.reason, each.error] for each in agent.deliveries(forward)])
     assert KEY not in told + caplog.text
     assert "***" in told
+
+
+@pytest.mark.parametrize("before", [970, 990, 995])
+def test_the_key_is_not_shown_in_part(
+    agent: AgentUnderTest, server: Observability, before: int
+) -> None:
+    """Given a long text that ends in the key, When it is cut, Then no part is left."""
+    server.say({"status": 400, "body": {"error": "x" * before + KEY}})
+    publish(agent, 1)
+    agent.drain()
+    assert KEY[:4] not in reasons(agent)[0]

@@ -27,7 +27,7 @@ def test_a_server_that_stays_away_is_tried_less_and_less() -> None:
     """Given a server that stays away, Then waits grow up to a minute, never to none."""
     link, boot, waits = Link(), 0.0, []
     for _ in range(20):
-        waits.append(link.away(boot))
+        waits.append(link.away(boot, "gone"))
         boot += waits[-1]
     assert 0.5 <= waits[0] <= 1
     assert all(0.5 <= each <= 60 for each in waits)
@@ -37,8 +37,8 @@ def test_a_server_that_stays_away_is_tried_less_and_less() -> None:
 def test_calls_that_find_it_away_together_share_a_wait() -> None:
     """Given four calls at once, When all fail, Then the wait is not four times longer."""
     link = Link()
-    first = link.away(10.0)
-    assert [link.away(10.0) for _ in range(3)] == [first] * 3
+    first = link.away(10.0, "gone")
+    assert [link.away(10.0, "gone") for _ in range(3)] == [first] * 3
 
 
 def test_one_bad_report_is_not_the_servers_fault() -> None:
@@ -63,5 +63,15 @@ def test_the_latest_never_goes_back() -> None:
 def test_the_end_of_an_outage_is_told_once() -> None:
     """Given a server that was away, When reports arrive, Then the first says so."""
     link = Link()
-    link.away(0.0)
+    link.away(0.0, "gone")
     assert [link.arrived(NOW), link.arrived(NOW)] == [True, False]
+
+
+def test_what_the_server_asks_for_holds_for_all() -> None:
+    """Given one answer that asks for two minutes, Then nobody is let through before."""
+    link = Link()
+    link.away(10.0, "gone")
+    assert link.away(10.0, "wait", least=120) == 120
+    assert (link.closed(20.0), link.reason, link.doubtful) == (110, "gone", True)
+    link.arrived()
+    assert (link.closed(20.0), link.doubtful) == (0, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -175,3 +176,53 @@ def test_a_single_round_reports_too(
     reporting.run_job(good)
     reporting.drain()
     assert told(server, good) == ["RUNNING", "COMPLETED"]
+
+
+ODD = [b"caf\xe9.txt".decode(errors="surrogateescape"), "\x1b" * 50_000]
+
+
+@pytest.mark.parametrize("text", ODD, ids=["surrogate", "escapes"])
+def test_a_text_that_cannot_be_sent_as_it_is_stops_nothing(
+    reporting: AgentUnderTest,
+    server: Observability,
+    text: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Given jobs that say what no report can hold, Then they and others go on, reported."""
+    caplog.set_level(logging.CRITICAL, "py_agent")  # such a text cannot be shown either
+
+    def loud(handler: Handler) -> None:
+        handler.log.warning("odd: %s", text)
+
+    def broken(handler: Handler) -> None:
+        raise ValueError(text)
+
+    for job in (loud, broken, good):
+        reporting.add_job(job, every="1 hour")
+    reporting.advance(hours=1, seconds=5)
+    assert told(server, good) == ["RUNNING", "COMPLETED"] * 2
+    statuses = [each["status"] for each in server.stored() if "status" in each]
+    assert statuses.count("FAILED") == statuses.count("COMPLETED_WITH_WARNINGS") == 2
+
+
+def test_a_job_that_is_gone_is_ended_too(
+    reporting: AgentUnderTest, server: Observability, tmp_path: Path
+) -> None:
+    """Given a run that was cut off, When its job is not in the code any more, Then the
+    next start ends it all the same.
+    """
+    reporting.add_job(good, every="1 day")
+    reporting.advance(minutes=1)
+    reporting.stop()
+    with closing(sqlite3.connect(reporting.store_path())) as store, store:
+        store.execute("UPDATE runs SET outcome = 'running', finished = NULL WHERE "
+                      "job LIKE '%good'")  # fmt: skip
+        store.execute("DELETE FROM deliveries WHERE event_id IN (SELECT id FROM events "
+                      "WHERE identifier LIKE '%/ended')")  # fmt: skip
+        store.execute("DELETE FROM events WHERE identifier LIKE '%/ended'")
+    later = AgentUnderTest(
+        reporting.store_path(), config=tmp_path / "agent.toml", clock=reporting.clock
+    )
+    later.advance(minutes=1)
+    later.stop()
+    assert told(server, good)[-1] == "FAILED"

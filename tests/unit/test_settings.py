@@ -490,7 +490,7 @@ def test_sections_of_others_in_the_shared_file_are_left_alone(
     assert told == []
     assert sections.get(Shared).timeout == 7
     assert [record.getMessage() for record in caplog.records] == [
-        f"{files.SHARED}: sections of others are left alone: core, x, http.retries"
+        f"{files.SHARED}: sections and keys of others are left alone: core, x, http.retries"
     ]
 
 

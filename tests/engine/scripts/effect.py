@@ -1,6 +1,7 @@
 """One life of an agent whose listener begins an effect: effect.py STORE WHERE.
 
-WHERE is what happens: `before` and `inside` end the process there, `hang` hangs inside
+WHERE is what happens: `before` and `inside` end the process there, `look` fails
+before, `hang` hangs inside
 until the stop is over, `fail` raises inside, `live` ends; with `dead` no call is awaited.
 Each call prints whether its event is in doubt.
 """
@@ -20,6 +21,9 @@ def listener(handler: Handler, event: Event) -> None:
     print(event.in_doubt, flush=True)
     if where == "before":
         os._exit(9)
+    if where == "look":
+        entered.set()
+        raise Retry(after=0)
     handler.begin_effect()
     entered.set()
     if where == "inside":
