@@ -547,7 +547,7 @@ def test_settings_choose_folder_and_key(agent: AgentUnderTest, project: Project)
 def test_settings_are_checked() -> None:
     """Given no project, or a period that is none, Then the settings are refused."""
     assert DbtSettings.model_validate({"project": "shop"}).period == 30
-    for values in ({}, {"project": "shop", "period": 0}, {"project": "a", "target": ""}):
+    for values in ({}, {"project": "shop", "period": -1}, {"project": "a", "target": ""}):
         with pytest.raises(ValidationError):
             DbtSettings.model_validate(values)
 
