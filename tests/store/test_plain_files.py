@@ -21,7 +21,7 @@ FREE = {
     "store/wakeup.py",
     "settings/config.py",
     "loading.py",
-    "cli/change.py",  # --data @FILE; only where the wheel is installed
+    "cli/options.py",  # --data @FILE; only where the wheel is installed
 }
 # A draft that has no store's name yet, and the folder that gives it one.
 ALLOWED = {"store/schema.py": {"draft", "path.parent"}}
