@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"
 WARNED = "COMPLETED_WITH_WARNINGS"
-ENDINGS = frozenset({COMPLETED, WARNED, FAILED})
 
 MAX_KEY = 255  # characters of a key or name, as the server counts them
 MAX_RUN_NAME = 1_024

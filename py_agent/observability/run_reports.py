@@ -19,6 +19,7 @@ from ..failures import Failure
 from ..runner import Run
 from ..store.event_store import EventStore
 from ..store.runs import LastRun
+from ..store.tables import Outcome
 from .models import validate
 from .reporting import (
     COMPLETED,
@@ -89,14 +90,15 @@ class RunReports:
             self._catch_up(last)
 
     def _catch_up(self, last: LastRun) -> None:
-        job = last.job
-        began = from_micros(last.started)
+        if last.outcome == Outcome.RUNNING:
+            return  # begun since, while the disk let nothing be told
+        job, began = last.job, from_micros(last.started)
         if not self._is_told(job, began, BEGUN) or self._is_told(job, began, ENDED):
             return
         ended = from_micros(last.finished) if last.finished else self._clock.now()
         if last.error:
             self._message(job, began, "ERROR", last.error, ended)
-        status = COMPLETED if last.outcome == "completed" else FAILED
+        status = COMPLETED if last.outcome == Outcome.COMPLETED else FAILED
         self._status(job, began, ENDED, status, ended)
 
     def _tell(self, publish: Callable[[], None]) -> None:
