@@ -68,8 +68,8 @@ def main(
         raise click.UsageError("-m and --db-file exclude each other")
     from py_agent.cli.trial import Trial, trial_store
 
+    from py_agent.lengths import parse_length
     from py_agent.own_log import OWN
-    from py_agent.phrases import parse_length
 
     longest = None
     if limit is not None:

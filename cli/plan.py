@@ -47,7 +47,7 @@ def plan(
     Times are local. APP is a file, module:name, or nothing for agent.toml.
     """
     from py_agent.errors import NotFoundError
-    from py_agent.phrases import parse_length
+    from py_agent.lengths import parse_length
     from py_agent.settings.mistakes import nearest
 
     try:

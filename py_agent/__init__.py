@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .absence import expect
     from .agent import Agent
     from .context import Handler
     from .errors import (
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from .http.text import shown_url as shown_url
     from .identity import at_path, identifier_of
     from .memory import Window
+    from .observation import observe
     from .registry import listen_for
-    from .retry import Discard, Pause, Retry, RetryPolicy, StopAgent
+    from .retry import Discard, Pause, Retry, RetryPolicy, Snooze, StopAgent
     from .service import Service
     from .settings import Settings as Settings
     from .timeouts import timeout
@@ -57,14 +59,17 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "Service",
+    "Snooze",
     "StopAgent",
     "StoppedError",
     "StorageFault",
     "StoreError",
     "Window",
     "at_path",
+    "expect",
     "identifier_of",
     "listen_for",
+    "observe",
     "timeout",
 ]
 
@@ -91,14 +96,17 @@ _HOMES = {
     "RetryPolicy": "retry",
     "Service": "service",
     "Settings": "settings",
+    "Snooze": "retry",
     "StopAgent": "retry",
     "StoppedError": "errors",
     "StorageFault": "errors",
     "StoreError": "errors",
     "Window": "memory",
     "at_path": "identity",
+    "expect": "absence",
     "identifier_of": "identity",
     "listen_for": "registry",
+    "observe": "observation",
     "pages_of": "http.paging",
     "shown_url": "http.text",
     "timeout": "timeouts",

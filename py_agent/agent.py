@@ -119,6 +119,8 @@ class Agent:
         concurrency: int | None = None,
         ordered_by: str | tuple[str, ...] | None = None,
         where: Where | None = None,
+        debounce: str | Seconds | None = None,
+        throttle: str | Seconds | None = None,
         **arguments: Any,
     ) -> None:
         """Register a listener.
@@ -133,6 +135,8 @@ class Agent:
             concurrency: see `listen_for`.
             ordered_by: see `listen_for`.
             where: see `listen_for`.
+            debounce: see `listen_for`.
+            throttle: see `listen_for`.
             arguments: further named arguments for the function.
 
         Raises:
@@ -142,6 +146,7 @@ class Agent:
         listener = make_listener(
             function, match, arguments, name=name, retry=retry, timeout=timeout,
             concurrency=concurrency, ordered_by=ordered_by, where=where,
+            debounce=debounce, throttle=throttle,
         )  # fmt: skip
         with self._lock:
             self._registry.add_listener(listener)

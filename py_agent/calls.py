@@ -17,8 +17,10 @@ from .failures import Failure, printable
 from .lanes import Call
 from .memory import Memory
 from .occasion import Occasion
-from .outcomes import NotEnded, completed, failed
+from .outcomes import NotEnded, completed, failed, snoozed
+from .pacing import Pace
 from .registry import Listener
+from .retry import Snooze
 from .store.deliveries import Attempt, Owed
 from .store.event_store import EventStore
 from .store.side_file import SideFile
@@ -68,6 +70,7 @@ class Caller:
         self._states = states
         self._chance = chance
         self._stopping = stopping
+        self._pace = Pace(store)
 
     def find(self, owed: Owed) -> Event | None:
         """Return a delivery's event; None if it is not owed any more.
@@ -86,6 +89,19 @@ class Caller:
             )
             self._store.deliveries.record(owed, gone)
             return None
+
+    def forget_old_calls(self, listener: Listener, subscription: int) -> None:
+        """Drop what a throttled listener need not know any more of its calls."""
+        self._pace.forget(listener, subscription, self.now())
+
+    def instead(self, listener: Listener, owed: Owed, event: Event) -> Attempt | None:
+        """Return what becomes of a delivery without a call; None if it is to be made.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        created = to_micros(event.created)
+        return self._pace.instead(listener, owed, created, self.now())
 
     def enter(self, listener: Listener, started: Call) -> None:
         """Note that the function is entered, and when it will be stuck."""
@@ -106,11 +122,16 @@ class Caller:
         """
         attempts = started.owed.attempts
         error: BaseException | None = None
+        memory: Memory | None = None
         try:
             memory = self._memory(listener)
             delivered = event.delivered(started.owed.key, started.owed.in_doubt)
             wanted = self._call(listener, started, delivered, memory)
             attempt = completed(attempts, self.now(), wanted)
+            attempt = self._remembered(listener, memory, attempt)
+            return self._pace.called(listener, started.owed, attempt), None
+        except Snooze as snooze:
+            attempt = snoozed(snooze, attempts, self.now())
             return self._remembered(listener, memory, attempt), None
         except BaseException as raised:
             error = raised

@@ -161,6 +161,8 @@ class Deliverer:
         event = self._caller.find(started.owed)
         if event is None:
             return None
+        if instead := self._caller.instead(lane.listener, started.owed, event):
+            return instead
         with self.lock:
             if started.abandoned:
                 return None

@@ -115,6 +115,7 @@ class Dispatcher:
                 lane = Lane(listener, subscription.id)
                 lane.paused_until = lane.next_due = subscription.paused_until
                 self._deliverer.roster.add(lane)
+                self._caller.forget_old_calls(listener, subscription.id)
             self._deliverer.wake.notify()
 
     def wake(self) -> None:

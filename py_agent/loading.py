@@ -235,6 +235,8 @@ def _add_listener(agent: Agent, entry: ListenerEntry, config: Config) -> None:
             timeout=entry.timeout,
             concurrency=entry.concurrency,
             ordered_by=tuple(ordered_by) if isinstance(ordered_by, list) else ordered_by,
+            debounce=entry.debounce,
+            throttle=entry.throttle,
         )
     )
 

@@ -6,10 +6,10 @@ import random
 
 from .errors import EchoError, HttpError, StoppedError, StorageFault
 from .failures import Failure, failure_of
-from .retry import Discard, Pause, Retry, RetryPolicy, StopAgent
+from .retry import Discard, Pause, Retry, RetryPolicy, Snooze, StopAgent
 from .store.deliveries import Attempt
 from .store.subscriptions import NEVER
-from .store.tables import State
+from .store.tables import SNOOZED, State
 
 SECOND = 1_000_000  # microseconds
 
@@ -33,7 +33,42 @@ def completed(attempts: int, now: int, wanted: bool = True) -> Attempt:
     """
     if wanted:
         return Attempt(State.COMPLETED, attempts + 1, now)
-    return Attempt(State.COMPLETED, attempts, now, reason=NOT_WANTED)
+    return suppressed(attempts, now, NOT_WANTED)
+
+
+def suppressed(attempts: int, now: int, reason: str) -> Attempt:
+    """Return the result of a delivery that is completed without a call.
+
+    Args:
+        attempts: counted tries so far.
+        now: the present in microseconds.
+        reason: why there is none.
+    """
+    return Attempt(State.COMPLETED, attempts, now, reason=reason)
+
+
+def put_off(attempts: int, now: int, due: int) -> Attempt:
+    """Return the result of a delivery that waits without a failure.
+
+    Args:
+        attempts: counted tries so far.
+        now: the present in microseconds.
+        due: when it is looked at again, likewise.
+    """
+    # A due time of 0 would mean "new".
+    ahead = min(NEVER - 1, max(now + 1, due))
+    return Attempt(State.RETRYABLE, attempts, now, ahead, reason=SNOOZED)
+
+
+def snoozed(snooze: Snooze, attempts: int, now: int) -> Attempt:
+    """Return the result of a call that raised Snooze.
+
+    Args:
+        snooze: what it raised.
+        attempts: counted tries before this one.
+        now: the present in microseconds.
+    """
+    return put_off(attempts, now, now + round(snooze.after * SECOND))
 
 
 def failed(

@@ -9,14 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSimError
 
 from .errors import RegistrationError
-from .retry import Seconds, seconds
-from .timing import UNITS, WEEKDAYS, Cron, Daily, Interval, PastTheHour, Rule
-
-SHORT = {
-    "s": "second", "sec": "second", "m": "minute", "min": "minute", "h": "hour",
-    "d": "day", "w": "week",
-}  # fmt: skip
-
+from .lengths import UNITS, parse_length
+from .retry import Seconds
+from .timing import WEEKDAYS, Cron, Daily, Interval, PastTheHour, Rule
 
 LEAST_SECONDS = 0.001  # a shorter interval is lost in the rounding of clocks
 
@@ -65,30 +60,6 @@ def parse_interval(every: str | Seconds) -> Interval:
     if length < LEAST_SECONDS:
         raise RegistrationError(f"every={every!r} is less than a millisecond; use more")
     return Interval(length)
-
-
-def parse_length(every: str | Seconds, what: str) -> float:
-    """Return the seconds of `"10 minutes"`, a number of seconds or a timedelta.
-
-    Args:
-        every: the length of time.
-        what: the name of the argument, for the error.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if isinstance(every, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", every.lower())
-        unit = found[2] if found else ""
-        short = SHORT.get(unit) if found and found[1] else None
-        unit = short or unit.removesuffix("s")
-        if not found or unit not in UNITS:
-            raise RegistrationError(
-                f"{what}: {every!r} is no length of time; "
-                f"write for example '30 seconds', '10 minutes', '1 hour' or '2 days'"
-            )
-        return seconds(float(found[1] or 1) * UNITS[unit], what)
-    return seconds(every, what)
 
 
 def parse_time(at: str, zone: tzinfo | None = None) -> Daily:

@@ -7,7 +7,8 @@ from datetime import tzinfo
 from typing import Any
 
 from .errors import RegistrationError
-from .phrases import parse_cron, parse_interval, parse_length, parse_time, zone_of
+from .lengths import parse_length
+from .phrases import parse_cron, parse_interval, parse_time, zone_of
 from .registry import BASELINE, COALESCE, SKIP
 from .retry import Seconds
 from .timing import Always, Interval, Rule

@@ -13,6 +13,7 @@ from .arguments import check_call, function_name, named, settings_wanted
 from .errors import RegistrationError
 from .events import Event
 from .filters import Filter, Match, compile_filter
+from .lengths import parse_length
 from .matching import Ordering, check_ordering
 from .retry import RetryPolicy, Seconds, seconds
 
@@ -42,6 +43,9 @@ class Listener:
         concurrency: calls at the same time at most.
         ordered_by: paths into the event; equal values are delivered in order.
         where: asked at delivery time; false completes the delivery as not wanted.
+        debounce: seconds without another event after which it is called for the last
+            one; None to be called for each.
+        throttle: seconds after a call in which it is not called again; None for none.
         arguments: further named arguments for the function.
     """
 
@@ -53,6 +57,8 @@ class Listener:
     concurrency: int = 1
     ordered_by: Ordering = ()
     where: Where | None = None
+    debounce: float | None = None
+    throttle: float | None = None
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @cached_property
@@ -111,6 +117,8 @@ def listen_for(
     concurrency: int = 1,
     ordered_by: str | tuple[str, ...] | None = None,
     where: Where | None = None,
+    debounce: str | Seconds | None = None,
+    throttle: str | Seconds | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as a listener; it can still be called plainly, as in a test.
 
@@ -123,6 +131,11 @@ def listen_for(
         ordered_by: a path or paths into the event (`"data.run.id"`); events with equal
             values are delivered one after the other, in the order of publication.
         where: a function of the event, asked when it is delivered.
+        debounce: `"30 seconds"`, seconds or timedelta: of several events, each so soon
+            after the one before, it is called for the last, when it has been quiet for
+            that long. With `ordered_by`, for the last of each key.
+        throttle: likewise: after a call, what comes within that time is left out. What
+            either leaves out is completed, with the reason `debounced` or `throttled`.
 
     Raises:
         FilterError: the filter or `ordered_by` names what does not exist.
@@ -131,6 +144,7 @@ def listen_for(
     options: dict[str, Any] = {
         "match": match, "name": name, "retry": retry, "timeout": timeout,
         "concurrency": concurrency, "ordered_by": ordered_by, "where": where,
+        "debounce": debounce, "throttle": throttle,
     }  # fmt: skip
     _checked_options(**options)
 
@@ -149,6 +163,8 @@ def _checked_options(
     concurrency: int,
     ordered_by: str | tuple[str, ...] | None,
     where: Where | None,
+    debounce: str | Seconds | None,
+    throttle: str | Seconds | None,
 ) -> dict[str, Any]:
     """Return the fields of a Listener for the options of `listen_for`."""
     if isinstance(concurrency, bool) or not isinstance(concurrency, int):
@@ -164,6 +180,7 @@ def _checked_options(
     limit = None if timeout is None else seconds(timeout, "timeout")
     if limit == 0:
         raise RegistrationError("timeout must be more than 0 seconds")
+    pace = _checked_pace(debounce, throttle, concurrency, where)
     return {
         "filter": compile_filter(match),
         "retry": retry or RetryPolicy(),
@@ -171,7 +188,34 @@ def _checked_options(
         "concurrency": concurrency,
         "ordered_by": check_ordering(ordered_by),
         "where": where,
+        **pace,
     }
+
+
+def _checked_pace(
+    debounce: str | Seconds | None,
+    throttle: str | Seconds | None,
+    concurrency: int,
+    where: Where | None,
+) -> dict[str, float | None]:
+    """Return the fields of a Listener that say for which events it is called."""
+    given = {"debounce": debounce, "throttle": throttle}
+    pace = {
+        key: None if value is None else parse_length(value, key)
+        for key, value in given.items()
+    }
+    named = [key for key, value in pace.items() if value is not None]
+    if len(named) == 2:
+        raise RegistrationError("give either debounce or throttle, not both")
+    if named and not pace[named[0]]:
+        raise RegistrationError(f"{named[0]} must be more than 0 seconds")
+    if named and concurrency > 1:
+        raise RegistrationError(f"{named[0]} needs concurrency = 1: calls side by side "
+                                f"would not know of each other")  # fmt: skip
+    if debounce is not None and where is not None:
+        raise RegistrationError("debounce cannot be used with where: the last event "
+                                "may be one that it declines")  # fmt: skip
+    return pace
 
 
 def marks_of(function: Callable[..., Any]) -> Mapping[str, Any] | None:
@@ -201,6 +245,7 @@ def make_listener(
     merged: dict[str, Any] = {
         "match": None, "name": None, "retry": None, "timeout": None,
         "concurrency": 1, "ordered_by": None, "where": None,
+        "debounce": None, "throttle": None,
     }  # fmt: skip
     merged.update(marks_of(function) or {})
     given = {"match": match, **options}

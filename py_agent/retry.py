@@ -118,6 +118,21 @@ class Retry(Exception):
         self.count = count
 
 
+class Snooze(Exception):
+    """Raised by a listener: not now; hand me this delivery again after a while.
+
+    It is no failure: no attempt is counted and no error kept, and what the listener has
+    left in `handler.state` is stored.
+
+    Args:
+        after: seconds or timedelta to wait.
+    """
+
+    def __init__(self, after: Seconds) -> None:
+        self.after = seconds(after, "Snooze(after=...)")
+        super().__init__(f"it asked to be called again in {self.after:g} s")
+
+
 class Discard(Exception):
     """Raised by a listener: never try this delivery again; it becomes a dead letter."""
 

@@ -18,10 +18,8 @@ from zoneinfo import ZoneInfoNotFoundError
 from cronsim import CronSim
 
 from .errors import RegistrationError
+from .lengths import UNITS
 
-UNITS = {
-    "second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800,
-}  # fmt: skip
 WEEKDAYS = (
     "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
 )  # fmt: skip

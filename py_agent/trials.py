@@ -88,6 +88,8 @@ def _try(caller: Caller, lane: Lane, trial: Call) -> Attempt | None:
     event = caller.find(trial.owed)
     if event is None:
         return None
+    if instead := caller.instead(lane.listener, trial.owed, event):
+        return instead
     caller.enter(lane.listener, trial)
     attempt, _ = caller.make(lane.listener, trial, event)
     return attempt

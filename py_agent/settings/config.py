@@ -85,6 +85,8 @@ class ListenerEntry(BaseModel):
     timeout: Number | None = None
     concurrency: Annotated[int, Strict()] | None = None
     ordered_by: str | list[str] | None = None
+    debounce: str | Number | None = None
+    throttle: str | Number | None = None
     arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 

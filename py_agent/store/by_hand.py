@@ -20,7 +20,7 @@ from .runs import pause_job, set_crashes
 from .side_file import MAX_KEY
 from .subscriptions import PAUSE, TOUCH, Subscription, erase
 from .subscriptions import read_all as read_subscriptions
-from .tables import DROPPED, OWED, State, deliveries, jobs, store
+from .tables import BY_HAND, DROPPED, OWED, State, deliveries, jobs, store
 
 DeliveryId = tuple[int, int]
 MAX_ID = 40  # characters; two numbers as large as the store's keys can be
@@ -113,7 +113,7 @@ def redeliver(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
             _AGAIN.run(
                 cursor, event=event_id, subscription=subscription_id,
                 state=row["state"], order_key=row["order_key"],
-                attempts=0, crashes=0, due=0, reason=None, finished=None,
+                attempts=0, crashes=0, due=0, reason=BY_HAND, finished=None,
             )  # fmt: skip
         _TOUCH.run(cursor)
         return len(wanted)

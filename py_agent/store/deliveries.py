@@ -26,8 +26,10 @@ from .dialects import Statement, damaged_values, insert, texts_of
 from .reader import Reader
 from .subscriptions import NEVER
 from .tables import (
+    BY_HAND,
     IN_DOUBT,
     OWED,
+    SNOOZED,
     State,
     attempt_errors,
     deliveries,
@@ -105,10 +107,23 @@ _OWED = Statement(
                     subscriptions.c.paused_until > bindparam("now")
                 )
             ),
+            or_(
+                deliveries.c.due <= bindparam("now"),
+                func.coalesce(deliveries.c.reason, "") != SNOOZED,
+            ),
         )
         .limit(bindparam("most"))
         .subquery()
     )
+)
+_NEWER = Statement(
+    select(deliveries.c.event_id)
+    .where(
+        deliveries.c.event_id > bindparam("event"),
+        deliveries.c.subscription_id == bindparam("subscription"),
+        deliveries.c.order_key.is_not_distinct_from(bindparam("order_key")),
+    )
+    .limit(1)
 )
 _VERSION = Statement(select(store.c.deliveries_version))
 _STATE = Statement(select(deliveries.c.state).where(*_OF_DELIVERY))
@@ -156,7 +171,7 @@ class Owed:
         retried: whether it failed before and was loaded as due again.
         event: its event, when that is in memory anyway.
         version: the deliveries' version as of which it was known to be owed.
-        in_doubt: whether the try before was cut off inside an effect.
+        reason: what the store says of it while it is owed, if anything.
     """
 
     event_id: int
@@ -167,12 +182,22 @@ class Owed:
     retried: bool = False
     event: Event | None = None
     version: int = 0
-    in_doubt: bool = False
+    reason: str | None = None
 
     @property
     def key(self) -> str:
         """The delivery's id, which is also `event.delivery_key`."""
         return f"{self.event_id}.{self.subscription_id}"
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the try before was cut off inside an effect."""
+        return self.reason == IN_DOUBT
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person wants it to be tried."""
+        return self.reason == BY_HAND
 
 
 @dataclass(frozen=True)
@@ -248,6 +273,8 @@ class Deliveries:
     def owed(self, most: int, now: int) -> int:
         """Count the owed deliveries of all listeners that are not paused, up to a number.
 
+        What its listener has put off on purpose is left out.
+
         Args:
             most: the number at which to stop counting.
             now: the present in microseconds.
@@ -261,6 +288,14 @@ class Deliveries:
             _STATE, event=owed.event_id, subscription=owed.subscription_id
         )
         return row is not None and row[0] in OWED
+
+    def has_newer(self, owed: Owed) -> bool:
+        """Return whether its listener was owed a later event with the same key."""
+        row = self._reader.row(
+            _NEWER, event=owed.event_id, subscription=owed.subscription_id,
+            order_key=owed.order_key,
+        )  # fmt: skip
+        return row is not None
 
     def load(
         self,
@@ -381,5 +416,5 @@ def _owed(subscription: int, row: tuple[Any, ...], version: int) -> Owed:
     event_id, attempts, crashes, order_key, due, reason = row
     return Owed(
         event_id, subscription, attempts, crashes, order_key, due != 0, None, version,
-        reason == IN_DOUBT,
+        reason,
     )  # fmt: skip

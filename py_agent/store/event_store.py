@@ -26,6 +26,7 @@ from ..json_text import MAX_DATA, encode
 from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
+from .last_calls import LastCalls
 from .owing import Committed, owe
 from .queries import COLUMNS, event_of, query
 from .reader import Reader
@@ -99,6 +100,7 @@ class EventStore:
         self.subscriptions = Subscriptions(self.writer, self.reader)
         self.deliveries = Deliveries(self.writer, calls, backlog)
         self.runs = Runs(self.writer, self.reader)
+        self.last_calls = LastCalls(self.writer, self.reader)
 
     @classmethod
     def open(

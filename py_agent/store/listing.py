@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from ..clock import from_micros
 from ..errors import StoreRefusedError
@@ -23,6 +23,7 @@ from .subscriptions import NEVER
 from .tables import (
     DROPPED,
     OWED,
+    SNOOZED,
     Outcome,
     State,
     attempt_errors,
@@ -172,7 +173,7 @@ class Listing:
             if row.reason != DROPPED:
                 states = counts.setdefault(row.subscription_id, {})
                 states[row.state] = states.get(row.state, 0) + row.how_many
-        oldest, failing = self._oldest_owed(), self._failing()
+        oldest, failing = self._oldest_owed(now), self._failing()
         found = self._connection.execute(select(subscriptions).order_by(subscriptions.c.id))
         return [
             _listener_row(row, counts.get(row.id, {}), now)
@@ -192,12 +193,18 @@ class Listing:
         )
         return {row[0]: row[1] for row in found}
 
-    def _oldest_owed(self) -> dict[int, int]:
-        """Return when the oldest owed event of each subscription was stored."""
+    def _oldest_owed(self, now: int) -> dict[int, int]:
+        """Return when the oldest owed event of each was stored; what is put off is not."""
         found = self._connection.execute(
             select(deliveries.c.subscription_id, func.min(events.c.created))
             .join(events, events.c.id == deliveries.c.event_id)
             .where(deliveries.c.state.in_(OWED))
+            .where(
+                or_(
+                    deliveries.c.due <= now,
+                    func.coalesce(deliveries.c.reason, "") != SNOOZED,
+                )
+            )
             .group_by(deliveries.c.subscription_id)
         )
         return {row[0]: row[1] for row in found}

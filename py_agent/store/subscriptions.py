@@ -19,7 +19,14 @@ from ..matching import Index, Ordering, order_key
 from ..registry import Listener
 from .dialects import Statement, damaged_values, insert
 from .reader import Reader
-from .tables import State, attempt_errors, deliveries, store, subscriptions
+from .tables import (
+    State,
+    attempt_errors,
+    deliveries,
+    last_calls,
+    store,
+    subscriptions,
+)
 from .writer import Writer
 
 NEVER = 2**62  # microseconds; a moment that no clock reaches
@@ -50,6 +57,9 @@ PAUSE = Statement(
 _REMOVE = Statement(delete(subscriptions).where(subscriptions.c.id == bindparam("key")))
 _REMOVE_ERRORS = Statement(
     delete(attempt_errors).where(attempt_errors.c.subscription_id == bindparam("key"))
+)
+_REMOVE_CALLS = Statement(
+    delete(last_calls).where(last_calls.c.subscription_id == bindparam("key"))
 )
 _REMOVE_DELIVERIES = Statement(
     delete(deliveries).where(deliveries.c.subscription_id == bindparam("key"))
@@ -170,7 +180,7 @@ class Subscriptions:
 
 def erase(cursor: sqlite3.Cursor, subscription_id: int) -> None:
     """Remove a subscription and all that belongs to it, inside a transaction."""
-    for statement in (_REMOVE_ERRORS, _REMOVE_DELIVERIES, _REMOVE):
+    for statement in (_REMOVE_ERRORS, _REMOVE_DELIVERIES, _REMOVE_CALLS, _REMOVE):
         statement.run(cursor, key=subscription_id)
 
 

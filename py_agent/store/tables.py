@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = 2  # the schema that this release makes and upgrades to
+SCHEMA = 3  # the schema that this release makes and upgrades to
 OLDEST = 1  # the oldest schema whose release may open a store of schema SCHEMA
 REVISION = f"{SCHEMA:04d}"  # the Alembic revision of SCHEMA
 
@@ -55,6 +55,8 @@ class Outcome(StrEnum):
 
 OWED = (State.AVAILABLE, State.RETRYABLE, State.RUNNING)
 IN_DOUBT = "in doubt"  # the reason of an owed delivery whose effect may have happened
+SNOOZED = "snoozed"  # the reason of an owed delivery that waits without a failure
+BY_HAND = "redelivered by hand"  # of one that a person wants to be tried
 DROPPED = "dropped by hand"  # the reason of a dead letter that a person has dealt with
 
 EMPTY = text("'{}'")  # a JSON object that nobody has written to
@@ -154,6 +156,16 @@ attempt_errors = Table(
     Column("message", Text, nullable=False),
     Column("traceback", Text, nullable=False),
     Index("errors_of_delivery", "event_id", "subscription_id"),
+)
+
+# When throttled listeners were called last, for each key that they keep apart.
+last_calls = Table(
+    "last_calls",
+    metadata,
+    Column("subscription_id", Key, ForeignKey("subscriptions.id"), primary_key=True),
+    Column("order_key", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 jobs = Table(

@@ -18,23 +18,26 @@ HOUSE = PACKAGE.parent  # the checkout
 
 # Each module may import what stands above it, and nothing below.
 ORDER = """
-    errors clock json_text identity events failures filters retry matching arguments
+    errors clock json_text identity events failures filters retry lengths matching
+    arguments
     settings.mistakes settings.conversion settings.config settings.places
     settings.classes settings.sections settings.kinds settings.__init__ registry signals
     stopping timeouts threads timing phrases planning service memory store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
     store.schema store.subscriptions store.deliveries store.runs store.states
-    store.queries store.owing store.event_store store.takeover store.by_hand
+    store.last_calls store.queries store.owing store.event_store store.takeover
+    store.by_hand
     store.listing open_store backpressure http.text http.secrets http.waits http.changes
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session
-    http.paging http.__init__ shared own_log occasion context
+    http.paging http.__init__ shared own_log occasion context absence
+    observation
     websockets.server websockets.connection websockets.__init__
     observability.values observability.numbers observability.links observability.fields
     observability.events observability.outcomes observability.models
     observability.settings
     observability.credentials observability.integrations observability.reporting
     observability.client observability.link observability.__init__ outcomes
-    lanes roster calls deliverer trials runner timetable forecast run_queue
+    pacing lanes roster calls deliverer trials runner timetable forecast run_queue
     silence fluent observability.heartbeat observability.run_reports
     observability.attach scheduler dispatcher engine foreground choices logs noting agent
     loading testing.fake_loop testing.fake_clock testing.settling testing.evidence

@@ -12,16 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_agent.errors import RegistrationError, UsageError
+from py_agent.lengths import UNITS, parse_length
 from py_agent.phrases import (
     parse_cron,
     parse_interval,
-    parse_length,
     parse_time,
     zone_of,
 )
 from py_agent.retry import LONGEST
 from py_agent.timing import (
-    UNITS,
     Always,
     Cron,
     Daily,

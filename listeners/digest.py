@@ -1,0 +1,137 @@
+"""A listener that makes one list an hour or a day out of many events."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from py_agent import Event, Handler, Snooze, at_path
+
+MOST_TEXT = 500_000  # characters of JSON in a list; what comes after that is only counted
+MIDNIGHT = time()
+
+
+def digest(
+    handler: Handler,
+    event: Event,
+    every: Literal["hour", "day"] = "day",
+    at: time = MIDNIGHT,
+    tz: ZoneInfo | None = None,
+    show: str = "title",
+    event_type: str = "digest",
+    most: int = 500,
+) -> None:
+    """Collect events, and publish one list of them at the end of the hour or day.
+
+    The list is kept in the store, so a restart loses none of it; what was collected
+    before the agent was down is sent after it. An hour or day without events has no list.
+    Register it once for each list, with a `match`, and a `name` if there are several.
+
+    Publishes:
+        `digest`, identifier: the listener's name and when the list was closed. The data
+        is, for example, `{"name": "listeners.digest.digest", "until":
+        "2026-01-06T08:00:00+01:00", "count": 2, "text": "- Printer is broken\\n- Tea is
+        out", "events": [{"event_type": "new_issue_assigned", "identifier": "...",
+        "created": "2026-01-05T12:00:00+00:00", "data": {...}}, ...]}`. `count` is more
+        than the number of events where a list was too long.
+
+    Args:
+        handler: keeps the list, and publishes it.
+        event: what to collect.
+        every: `hour` or `day`.
+        at: the local time at which a day ends, as `08:00`.
+        tz: the time zone of that, as `Europe/Berlin`; the machine's own if not given.
+        show: the path in the data to what a line of the text shows; the identifier is
+            shown where nothing stands there.
+        event_type: the type of the list; a listener of this one must not match it.
+        most: events in a list; more are only counted.
+
+    Raises:
+        Snooze: the list is not closed yet, and this event is the one that will close it.
+    """
+    now = handler.clock.now()
+    if event.delivery_key in handler.state.get("closed", ()):
+        handler.state["closed"].remove(event.delivery_key)
+        return  # another event has closed the list that this one opened
+    opened = handler.state.get("open")
+    if opened and datetime.fromisoformat(opened["until"]) <= now:
+        _close(handler, opened, event_type)
+        if opened["opener"] == event.delivery_key:
+            return
+        _note_closed(handler.state, opened["opener"])
+        opened = None
+    if opened is None:
+        until = next_end(now, every, at, tz)
+        opened = {"until": until.isoformat(), "opener": event.delivery_key, "size": 0,
+                  "count": 0, "events": [], "lines": []}  # fmt: skip
+        handler.state["open"] = opened
+    until = datetime.fromisoformat(opened["until"])
+    if opened["opener"] != event.delivery_key or not opened["count"]:
+        _add(opened, event, show, most)
+    if opened["opener"] == event.delivery_key:
+        raise Snooze(until - now)
+
+
+def next_end(
+    now: datetime, every: Literal["hour", "day"], at: time, tz: ZoneInfo | None
+) -> datetime:
+    """Return when the hour or day that `now` is in ends, aware.
+
+    Args:
+        now: aware.
+        every: `hour` or `day`.
+        at: the local time at which a day ends.
+        tz: the time zone; None for the machine's own.
+    """
+    local = now.astimezone(tz)
+    if every == "hour":
+        into = timedelta(
+            minutes=local.minute, seconds=local.second, microseconds=local.microsecond
+        )
+        return (now - into + timedelta(hours=1)).astimezone(tz)
+    for days in (0, 1, 2):
+        day = local.date() + timedelta(days=days)
+        # Through UTC, so that a time which daylight saving skips becomes one that exists.
+        end = datetime.combine(day, at, tz).astimezone(UTC)
+        if end > now:
+            return end.astimezone(tz)
+    raise AssertionError("some day ends within two days")
+
+
+def _add(opened: dict[str, Any], event: Event, show: str, most: int) -> None:
+    opened["count"] += 1
+    entry = {
+        "event_type": event.event_type, "identifier": event.identifier,
+        "created": event.created.isoformat(), "data": event.data,
+    }  # fmt: skip
+    size = len(json.dumps(entry))
+    if len(opened["events"]) < most and opened["size"] + size <= MOST_TEXT:
+        opened["size"] += size
+        opened["events"].append(entry)
+        opened["lines"].append(_line(event, show))
+
+
+def _line(event: Event, show: str) -> str:
+    shown = at_path(event.data, show)
+    text = event.identifier if shown is None or isinstance(shown, dict | list) else shown
+    return "- " + " ".join(str(text).split())[:300]
+
+
+def _close(handler: Handler, opened: dict[str, Any], event_type: str) -> None:
+    lines, left_out = opened["lines"], opened["count"] - len(opened["events"])
+    if left_out:
+        lines = [*lines, f"and {left_out} more"]
+    data = {
+        "name": handler.source, "until": opened["until"], "count": opened["count"],
+        "text": "\n".join(lines), "events": opened["events"],
+    }  # fmt: skip
+    # A repeat after a crash is the same event, and known.
+    handler.publish(event_type, f"{handler.source} {opened['until']}", data)
+    del handler.state["open"]
+
+
+def _note_closed(state: dict[str, Any], opener: str) -> None:
+    """Remember whose list was closed by another; that one comes when it is due."""
+    state["closed"] = [*state.get("closed", ()), opener][-100:]

@@ -1,0 +1,186 @@
+"""listeners.digest: many events become one list an hour or a day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from listeners.digest import digest, next_end
+from py_agent import Event
+from py_agent.testing import AgentUnderTest
+
+WANTED = {"event_type": ("==", "news")}
+
+
+def collect(agent: AgentUnderTest, **arguments: Any) -> None:
+    """Add the digest, with a day that ends at eight."""
+    given = {"at": time(8), "tz": ZoneInfo("UTC")} | arguments
+    agent.add_listener(digest, WANTED, name="daily", **given)
+
+
+def news(agent: AgentUnderTest, *titles: str) -> None:
+    """Publish events and let them be collected."""
+    for title in titles:
+        agent.handler.publish("news", title, {"title": title.upper()})
+    agent.advance(1)
+
+
+def lists(agent: AgentUnderTest) -> list[list[str]]:
+    """Return the identifiers that each list holds."""
+    return [
+        [each["identifier"] for each in event.data["events"]]
+        for event in agent.published("digest")
+    ]
+
+
+def test_a_day_is_one_list(running: AgentUnderTest) -> None:
+    """Given three events in a day, When it ends, Then one list holds them in order."""
+    collect(running)
+    news(running, "a", "b", "c")
+    assert lists(running) == []
+
+    running.advance(days=1)
+
+    (event,) = running.published("digest")
+    assert event.identifier == "daily 2026-01-06T08:00:00+00:00"
+    assert event.data["count"] == 3
+    assert event.data["text"] == "- A\n- B\n- C"
+    assert [each["identifier"] for each in event.data["events"]] == ["a", "b", "c"]
+    assert event.data["events"][0]["data"] == {"title": "A"}
+
+
+def test_each_hour_has_its_list_and_an_empty_one_has_none(running: AgentUnderTest) -> None:
+    """Given events in two of four hours, When they end, Then there are two lists."""
+    collect(running, every="hour")
+    news(running, "a")
+    running.advance(hours=2)
+    news(running, "b", "c")
+    running.advance(hours=2)
+    assert lists(running) == [["a"], ["b", "c"]]
+
+
+def test_a_list_survives_restarts(running: AgentUnderTest) -> None:
+    """Given a stop between two events, When the day ends, Then both are in it."""
+    collect(running)
+    news(running, "a")
+    running.stop()
+    running.start()
+    news(running, "b")
+    running.stop()
+    running.start()
+    running.advance(days=1)
+    assert lists(running) == [["a", "b"]]
+
+
+def test_a_list_whose_end_was_missed_is_sent_at_the_start(running: AgentUnderTest) -> None:
+    """Given a stop over the end of the day, When started, Then the list is sent once, and
+    new events begin another one.
+    """
+    collect(running)
+    news(running, "a", "b")
+    running.stop()
+    running.clock.advance(days=3)
+    running.handler.publish("news", "c", {"title": "C"})
+    running.start()
+    running.advance(1)
+    assert lists(running) == [["a", "b"]]
+
+    running.advance(days=1)
+    assert lists(running) == [["a", "b"], ["c"]]
+
+
+def test_a_list_is_closed_even_if_its_first_event_is_given_up(
+    running: AgentUnderTest,
+) -> None:
+    """Given the event that opened a list and was discarded by hand, When another comes
+    after the end, Then it closes the list.
+    """
+    from py_agent.store import by_hand
+
+    collect(running)
+    news(running, "a", "b")
+    by_hand.discard(running._store.get(), [(1, 1)])
+    running.advance(days=1)
+    news(running, "c")
+    assert lists(running) == [["a", "b"]]
+
+
+def test_a_long_list_is_cut_and_says_so(running: AgentUnderTest) -> None:
+    """Given more events than a list takes, When it is closed, Then it counts the rest."""
+    collect(running, most=2)
+    news(running, "a", "b", "c", "d")
+    running.advance(days=1)
+    (event,) = running.published("digest")
+    assert event.data["count"] == 4
+    assert event.data["text"] == "- A\n- B\nand 2 more"
+
+
+def test_huge_events_do_not_break_the_state(running: AgentUnderTest) -> None:
+    """Given events of 200 KB, When a day ends, Then the list holds what has room."""
+    collect(running)
+    for number in range(6):
+        running.handler.publish("news", str(number), {"title": "x" * 200_000})
+    running.advance(1)
+    running.advance(days=1)
+    (event,) = running.published("digest")
+    assert (event.data["count"], len(event.data["events"])) == (6, 2)
+
+
+def test_a_line_shows_what_stands_at_a_path(running: AgentUnderTest) -> None:
+    """Given `show`, When a list is made, Then lines show that, or else the identifier."""
+    collect(running, show="data.name")
+    running.handler.publish("news", "1", {"data": {"name": "two\nlines"}})
+    running.handler.publish("news", "2", {})
+    running.advance(1)
+    running.advance(days=1)
+    assert running.published("digest")[0].data["text"] == "- two lines\n- 2"
+
+
+def test_two_digests_have_lists_of_their_own(running: AgentUnderTest) -> None:
+    """Given two under different names, When the day ends, Then there are two lists."""
+    collect(running)
+    running.add_listener(digest, WANTED, name="other", at=time(8), tz=ZoneInfo("UTC"))
+    news(running, "a")
+    running.advance(days=1)
+    assert sorted(event.data["name"] for event in running.published("digest")) == [
+        "daily", "other",
+    ]  # fmt: skip
+
+
+def test_a_listener_gets_the_list(running: AgentUnderTest) -> None:
+    """Given a listener for digests, When a list is closed, Then it is delivered."""
+    got: list[Event] = running.record({"event_type": ("==", "digest")})
+    collect(running)
+    news(running, "a")
+    running.advance(days=1)
+    assert [event.data["count"] for event in got] == [1]
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("now", "every", "at", "tz", "end"),
+    [
+        ("2026-01-05T07:59", "day", "08:00", UTC, "2026-01-05T08:00"),
+        ("2026-01-05T08:00", "day", "08:00", UTC, "2026-01-06T08:00"),
+        ("2026-03-28T12:00", "day", "02:30", BERLIN, "2026-03-29T01:30"),  # the gap
+        ("2026-10-24T12:00", "day", "02:30", BERLIN, "2026-10-25T00:30"),  # comes twice
+        ("2026-10-25T00:30", "day", "02:30", BERLIN, "2026-10-26T01:30"),
+        ("2026-01-05T12:10", "hour", "00:00", UTC, "2026-01-05T13:00"),
+        ("2026-01-05T13:00", "hour", "00:00", UTC, "2026-01-05T14:00"),
+        ("2026-01-05T12:10", "hour", "00:00", ZoneInfo("Asia/Kolkata"), "2026-01-05T12:30"),
+        ("2026-10-25T00:10", "hour", "00:00", BERLIN, "2026-10-25T01:00"),
+    ],
+)
+def test_when_an_hour_or_a_day_ends(
+    now: str, every: Any, at: str, tz: Any, end: str
+) -> None:
+    """Given a moment, When asked for the end, Then it is the next one, in UTC here."""
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    found = next_end(moment, every, time.fromisoformat(at), tz)
+    assert found.astimezone(UTC) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+    assert found > moment
