@@ -22,6 +22,7 @@ TEST = [
     "hypothesis>=6.110",
     "pytest>=8.3",
     "pytest-randomly>=3.15",
+    "pytest-xdist>=3.6",
     "responses>=0.25",
     "time-machine>=2.15",
     "trustme>=1.1",
