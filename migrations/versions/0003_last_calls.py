@@ -14,7 +14,6 @@ def upgrade() -> None:
         sa.Column("subscription_id", sa.Integer, nullable=False),
         sa.Column("order_key", sa.Text, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.ForeignKeyConstraint(["subscription_id"], ["subscriptions.id"]),
         sa.PrimaryKeyConstraint("subscription_id", "order_key"),
         sqlite_with_rowid=False,
     )
