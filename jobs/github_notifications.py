@@ -35,6 +35,7 @@ Reason = Literal["review_requested", "assign", "mention", "team_mention"]
 PER_PAGE = 50  # notifications; GitHub gives no more
 PAGES = 100  # of notifications at most
 TRIES = 3  # polls in which one subject may fail before it is told without a look at it
+MOST_FAILED = 3  # subjects of one poll that may fail before it is given up
 MAX_SKIP = timedelta(hours=1)  # no poll is left out for longer
 SLACK = timedelta(seconds=1)  # by which a regular run may come early
 GONE = frozenset({403, 404, 410, 451})  # the subject is not for us to see, or not any more
@@ -151,7 +152,7 @@ class _Poll:
                 f"{len(items) - len(found)} of {len(items)} notifications cannot be read"
             )
             if not found:
-                raise ValueError(f"{self.api.home}: {problem}")
+                raise ValueError(f"{self.api.shown}: {problem}")
             self._warn(f"{problem}, and are left out")
         return found
 
@@ -164,7 +165,7 @@ class _Poll:
             self._note(answer)
         if answer.status_code in (403, 404):
             raise HttpError(
-                f"{self.api.home}: the token may not read notifications (status "
+                f"{self.api.shown}: the token may not read notifications (status "
                 f"{answer.status_code}); {WHERE}; fine-grained tokens never may",
                 answer.status_code,
             )
@@ -191,9 +192,15 @@ class _Poll:
                 looks at that one again, and at what has changed.
         """
         problems = list[HttpError]()
-        for thread in threads:
-            if self.seen.get(thread.id) == thread.updated:
-                continue
+        # Listeners get the oldest first.
+        changed = [
+            each for each in reversed(threads) if self.seen.get(each.id) != each.updated
+        ]
+        if any(each.is_discussed for each in changed):
+            self.me = self.me._replace(login=self.api.login())
+        for thread in changed:
+            if len(problems) >= MOST_FAILED:
+                break
             try:
                 self._tell(thread)
             except HttpError as error:
@@ -224,8 +231,6 @@ class _Poll:
         if not thread.is_discussed:
             self._tell_bare(thread, "")
             return
-        if not self.me.login:
-            self.me = self.me._replace(login=self.api.login())
         try:
             found = list(self._news(thread))
         except HttpError as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import Field, SecretStr
 
 from jobs.github_notifications_threads import date_of, text_at
-from py_agent import BearerAuth, Handler, HttpError, pages_of
+from py_agent import BearerAuth, Handler, HttpError, pages_of, shown_url
 from py_agent.settings import Settings, WebUrl
 
 MOST = 10  # pages of one timeline, and of any other list, at most
@@ -48,6 +48,7 @@ class Api:
 
     def __init__(self, handler: Handler, settings: GithubSettings) -> None:
         self.http, self.home = handler.http, settings.api_url.rstrip("/")
+        self.shown = shown_url(self.home)
         self.auth = BearerAuth(settings.token)
 
     def url(self, path: str, **query: Any) -> str:
@@ -66,11 +67,11 @@ class Api:
         }  # fmt: skip
         answer: Any = self.http.get(url, headers=headers, auth=self.auth)
         if answer.status_code == 401:
-            raise HttpError(f"{self.home}: GitHub refused the token; {WHERE}", 401)
-        limited = answer.status_code == 403 and "rate limit" in answer.text.lower()
-        if limited or answer.status_code == 429:
+            raise HttpError(f"{self.shown}: GitHub refused the token; {WHERE}", 401)
+        asked = answer.retry_after is not None or "rate limit" in answer.text.lower()
+        if answer.status_code == 429 or (answer.status_code == 403 and asked):
             raise HttpError(
-                f"{self.home}: the rate limit of GitHub is used up", answer.status_code,
+                f"{self.shown}: the rate limit of GitHub is used up", answer.status_code,
                 answer.retry_after or LIMITED, transient=True,
             )  # fmt: skip
         return answer
@@ -92,13 +93,21 @@ class Api:
         """
         found = text_at(self.object("user"), "login")
         if not found:
-            raise HttpError(f"{self.url('user')}: the answer names no user")
+            raise HttpError(f"{self.shown}: the answer names no user")
         return found
 
     def items(self, path: str, **query: Any) -> list[Any]:
-        """Return a list, all of its pages up to a limit."""
+        """Return a list, all of its pages up to a limit.
+
+        Raises:
+            HttpError: it could not be had, or is none.
+        """
         url = self.url(path, per_page=100, **query)
-        return [each for page in pages_of(self._good, url, MOST) for each in page.items("")]
+        try:
+            pages = pages_of(self._good, url, MOST)
+            return [each for page in pages for each in page.items("")]
+        except ValueError as error:
+            raise HttpError(str(error), 200) from error
 
     def last_items(self, path: str, since: datetime) -> list[Any]:
         """Return the end of a list that begins with the oldest, back to a moment."""
@@ -121,14 +130,14 @@ def _listed(answer: Any) -> list[Any]:
     """
     found = answer.json()
     if not isinstance(found, list):
-        raise HttpError(f"{answer.url.partition('?')[0]}: the answer is no list", 200)
+        raise HttpError(f"{shown_url(answer.url)}: the answer is no list", 200)
     return found
 
 
 def _last_page(answer: Any) -> int:
     """Return the number of the last page, as the header Link has it."""
-    said = str(answer.links.get("last", {}).get("url", "")).rpartition("page=")[2]
-    digits = said.partition("&")[0]
+    link = str(answer.links.get("last", {}).get("url", ""))
+    digits = dict(parse_qsl(urlsplit(link).query)).get("page", "")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 7 else 1
 
 

@@ -24,6 +24,7 @@ from py_agent import (
     Pause,
     Retry,
     at_path,
+    shown_url,
 )
 from py_agent.settings import Settings, WebUrl
 
@@ -161,7 +162,9 @@ class Todoist:
             page = answer.json()
             items, cursor = at_path(page, "results"), at_path(page, "next_cursor")
             if not isinstance(items, list):
-                raise HttpError(f"{self.home}/{path}: the answer holds no results", 200)
+                raise HttpError(
+                    f"{shown_url(answer.url)}: the answer holds no results", 200
+                )
             yield from items
             if not isinstance(cursor, str) or cursor in ("", query.get("cursor")):
                 return
@@ -251,7 +254,7 @@ def _check(answer: Any) -> None:
     status, page = answer.status_code, "html" in answer.headers.get("Content-Type", "")
     if status >= 300 or page:
         what = "a redirect" if status >= 300 else "a web page"
-        where = answer.url.partition("?")[0]
+        where = shown_url(answer.url)
         raise HttpError(f"{where}: the answer is {what} and not Todoist's", status)
 
 

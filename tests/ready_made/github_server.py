@@ -241,7 +241,7 @@ class GithubServer:
         rest = "".join(f"{k}={v}&" for k, v in query.items() if k != "page")
         links = {"next": page + 1, "last": last} if page < last else {}
         link = ", ".join(
-            f'<{self.host}{path}?{rest}page={n}>; rel="{rel}"' for rel, n in links.items()
+            f'<{self.host}{path}?page={n}&{rest}>; rel="{rel}"' for rel, n in links.items()
         )
         shown = items[(page - 1) * size : page * size]
         return 200, {"Link": link} if link else {}, json.dumps(shown)

@@ -297,9 +297,9 @@ def test_a_subject_is_looked_up_once(agent: AgentUnderTest, github: GithubServer
     poll(agent)
     assert github.paths() == [
         "/notifications", "/user",
-        "/repos/octo/shop/issues/8/timeline", "/repos/octo/shop/issues/8",
         "/repos/octo/shop/issues/7/timeline", "/repos/octo/shop/pulls/7/comments",
         "/repos/octo/shop/pulls/7",
+        "/repos/octo/shop/issues/8/timeline", "/repos/octo/shop/issues/8",
     ]  # fmt: skip
     github.asked.clear()
     github.comment("octo/shop#8", "thanks")
@@ -353,8 +353,8 @@ def test_rate_limits_are_obeyed(
     if "X-RateLimit-Reset" in headers:
         reset = github.now().timestamp() + 60 + wait
         headers = {**headers, "X-RateLimit-Reset": f"{reset:.0f}"}
-    github.assign(github.open_issue(8))
     github.request_review(github.open_pull(7))
+    github.assign(github.open_issue(8))
     github.of_paths["/repos/octo/shop/issues/8/timeline"] = status, headers, body
     with pytest.raises(HttpError) as caught:
         poll(agent)
@@ -428,6 +428,21 @@ def test_one_that_fails_does_not_stop_the_others(
     assert poll(agent) == [f"new_issue_assigned {WEB}/octo/shop/issues/8"]
 
 
+def test_a_server_that_is_ill_is_not_asked_for_everything(
+    agent: AgentUnderTest, github: GithubServer
+) -> None:
+    """Given many subjects that answer 501, Then a poll gives up; all come in the end."""
+    numbers = range(1, 8)
+    for number in numbers:
+        github.assign(github.open_issue(number))
+        github.of_paths[f"/repos/octo/shop/issues/{number}/timeline"] = 501, {}, ""
+    with pytest.raises(HttpError, match="501"):
+        poll(agent)
+    assert len([path for path in github.paths() if "timeline" in path]) == 3
+    github.of_paths.clear()
+    assert len(poll(agent)) == len(numbers)
+
+
 def test_one_that_failed_for_a_while_is_told_in_full(
     agent: AgentUnderTest, github: GithubServer
 ) -> None:
@@ -453,6 +468,19 @@ def test_garbage_about_a_subject(
     told = poll(agent)
     bare = f"new_issue_assigned {WEB}/octo/shop/issues/8"
     assert told == ([] if body.startswith("[") else [bare])
+
+
+@pytest.mark.parametrize("body", ["7", "<html>"])
+def test_garbage_about_comments(
+    agent: AgentUnderTest, github: GithubServer, body: str
+) -> None:
+    """Given comments in the code that are garbage, Then the others are told anyway."""
+    github.request_review(github.open_pull(7))
+    github.assign(github.open_issue(8))
+    github.of_paths["/repos/octo/shop/pulls/7/comments"] = 200, {}, body
+    told = poll(agent)
+    assert told[0] == f"new_pr_review {WEB}/octo/shop/pull/7"
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize(
@@ -546,8 +574,8 @@ def test_a_token_that_may_not_know_teams(
     github.request_review(github.open_pull(7), of="octo/web")
     url = github.comment(github.open_issue(8), "dear @octo/web", reason="team_mention")
     assert [each.split("#")[0] for each in poll(agent)] == [
-        f"new_github_at_mention {url}".split("#")[0],
         f"new_pr_review {WEB}/octo/shop/pull/7",
+        f"new_github_at_mention {url}".split("#")[0],
     ]
 
 
