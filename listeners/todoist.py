@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from listeners.todoist_api import Todoist, TodoistSettings, request_id, verdict
-from listeners.todoist_texts import filled, plain, shortened
+from listeners.todoist_texts import filled, plain
 from py_agent import Event, Handler, HttpError, at_path, listen_for
 
 __all__ = ["TodoistSettings", "add_issue", "add_mention", "add_pull_request", "add_task"]
@@ -57,8 +57,10 @@ def add_task(
         429                 all events wait as long as Todoist asks for
         401, 403            the token is refused, or there are too many tasks: the listener
                             is paused with the reason and looks again after an hour
-        404                 the project or section is gone: it is looked up again
-        any other           this event is refused: a dead letter with Todoist's words
+        400, 404            tried again once if a project or section was looked up some
+                            time ago, as it may be gone: it is looked up again
+        404, 410, 3xx       the address of the API is wrong: paused likewise
+        any other 4xx       this event is refused: a dead letter with Todoist's words
 
     Args:
         handler: sends.
@@ -78,8 +80,8 @@ def add_task(
         Pause: nothing will, for now.
     """
     texts = {
-        "content": shortened(" ".join(filled(title, event).split()), MAX_CONTENT),
-        "description": shortened(filled(description, event).strip(), MAX_DESCRIPTION),
+        "content": " ".join(filled(title, event, MAX_CONTENT).split()),
+        "description": filled(description, event, MAX_DESCRIPTION).strip(),
     }
     texts["content"] = texts["content"] or "(an event without a title)"
     chosen = {

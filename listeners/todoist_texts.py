@@ -26,12 +26,14 @@ class _Text(Template):
     idpattern = r"(?a:[a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*)"
 
 
-def filled(text: str, event: Event) -> str:
+def filled(text: str, event: Event, most: int) -> str:
     """Return a text with its words replaced by what the event says.
 
     Args:
         text: the text; see `listeners.todoist.add_task`.
         event: the event.
+        most: characters; if there are more, the longest of what the event says is cut,
+            so that a link stays whole.
 
     Raises:
         Pause: it names what no event has.
@@ -49,7 +51,13 @@ def filled(text: str, event: Event) -> str:
         found = at_path(getattr(event, word), ".".join(steps), _NOTHING)
         if found is not _NOTHING:
             said[path] = plain(_written(found))
-    return template.safe_substitute(said)
+    whole = template.safe_substitute(said)
+    words = [path for path in said if not _URL.fullmatch(said[path])]
+    if len(whole) > most and words:
+        path = max(words, key=lambda each: len(said[each]))
+        left = len(said[path]) - (len(whole) - most)
+        whole = template.safe_substitute(said | {path: shortened(said[path], max(1, left))})
+    return shortened(whole, most)
 
 
 def plain(text: str) -> str:

@@ -180,10 +180,19 @@ def test_what_events_say_makes_no_link(given: str, shown: str) -> None:
     assert plain(given) == shown
 
 
+def test_a_long_title_keeps_its_link() -> None:
+    """Given a title that is too long for a task, Then it is cut, and the link is whole."""
+    said = event({**ISSUE, "title": "x" * 2_000})
+    found = filled("[${data.title}](${data.url})", said, 500)
+    assert len(found) == 500
+    assert found.endswith(f"xx…]({PAGE})")
+    assert filled("x" * 600, said, 500) == "x" * 499 + "…"
+
+
 def test_a_word_that_no_event_has() -> None:
     """Given a wrong word in a title, Then the listener is paused with the right ones."""
     with pytest.raises(Pause, match=r"has \$titel.*event_type, identifier"):
-        filled("$titel", event())
+        filled("$titel", event(), 500)
 
 
 # Once
