@@ -100,6 +100,8 @@ _OWED = Statement(
         select(deliveries.c.event_id)
         .where(
             _IS_OWED,
+            # Not what is withheld; nor what is stuck, which is a handful.
+            deliveries.c.due < NEVER,
             deliveries.c.subscription_id.not_in(
                 select(subscriptions.c.id).where(
                     subscriptions.c.paused_until > bindparam("now")
@@ -247,6 +249,8 @@ class Deliveries:
 
     def owed(self, most: int, now: int) -> int:
         """Count the owed deliveries of all listeners that are not paused, up to a number.
+
+        Neither withheld nor stuck ones count: no listener is to work them off.
 
         Args:
             most: the number at which to stop counting.
