@@ -11,7 +11,7 @@ import sys
 from py_agent import Agent, Event, Handler
 
 kill_after = int(sys.argv[2]) if sys.argv[2:] else None
-agent = Agent(sys.argv[1])
+agent = Agent(sys.argv[1], durability="fast")
 seen: list[str] = []
 
 
