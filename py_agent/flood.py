@@ -66,6 +66,9 @@ class Verdict:
     told: Committed | None = None
 
 
+NOTHING = Verdict()  # was withheld
+
+
 class FloodGuard:
     """Decides at the end of each guarded run.
 
@@ -103,11 +106,12 @@ class FloodGuard:
 
         def work(cursor: sqlite3.Cursor) -> Verdict:
             mine = {
-                reason: to for reason, to in holding.waiting(cursor).items()
-                if (holding.run_of(reason) or (0, None))[1] == job.name
-            }  # fmt: skip
+                reason: owed_to
+                for reason, owed_to in holding.waiting(cursor).items()
+                if holding.is_of(reason, job.name)
+            }
             if not mine:
-                return Verdict()
+                return NOTHING
             new = self._new(cursor, hold, mine)
             limit = self._limit(cursor, job, run, new)
             if limit is not None and new > limit:
@@ -118,7 +122,7 @@ class FloodGuard:
         return work
 
     def decided(self, verdict: Verdict) -> None:
-        """Follow a verdict that has just been committed."""
+        """Follow a verdict that has just been committed; called in the order of commits."""
         self._store.announce(verdict.told)
         if verdict.free:
             self._look_again(verdict.free)

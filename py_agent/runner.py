@@ -13,7 +13,7 @@ from .arguments import bound
 from .clock import Clock, from_micros, to_micros
 from .context import Handler
 from .failures import Failure, failure_of, printable
-from .flood import FloodGuard
+from .flood import NOTHING, FloodGuard, Verdict
 from .memory import Memory, Remembered, Window
 from .occasion import Hold, Occasion
 from .registry import BASELINE, Job
@@ -197,17 +197,19 @@ class Runner:
         new, known = run.handler.counts
         outcome = Outcome.COMPLETED if failure is None else Outcome.FAILED
         result = RunResult(outcome, self.now(), new, known, failure)
-        works: list[Work[Any]] = []
+        keep: Work[None] | None = None
+        decide: Work[Verdict] | None = None
         if run.left is not None:
-            works.append(self._states.keep_job(run.job.name, run.left, run.began))
+            keep = self._states.keep_job(run.job.name, run.left, run.began)
         if run.hold is not None:
-            works.append(self._guard.decide(run.job, run.number, run.began, run.hold))
-        after = None if run.hold is None else self._guard.decided
+            decide = self._guard.decide(run.job, run.number, run.began, run.hold)
 
-        def also(cursor: sqlite3.Cursor) -> Any:
-            return [work(cursor) for work in works][-1] if works else None
+        def also(cursor: sqlite3.Cursor) -> Verdict:
+            if keep is not None:
+                keep(cursor)
+            return NOTHING if decide is None else decide(cursor)
 
-        self._store.runs.close(run.number, result, also, after)
+        self._store.runs.close(run.number, result, also, self._guard.decided)
         if run.suspected:
             self.clear(run)
         self._flush_soon()

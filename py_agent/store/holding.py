@@ -45,8 +45,14 @@ def run_reason(run: int, job: str) -> str:
 
 def run_of(reason: str | None) -> tuple[int, str] | None:
     """Return the run and the job that a delivery waits for; None if it is no such."""
-    found = _RUN.fullmatch(reason or "")
+    found = _RUN.fullmatch(str(reason))
     return None if found is None else (int(found[1]), found[2])
+
+
+def is_of(reason: str, job: str) -> bool:
+    """Return whether a delivery with this reason waits for the end of a job's run."""
+    run = run_of(reason)
+    return run is not None and run[1] == job
 
 
 def held_reason(job: str) -> str:
@@ -56,7 +62,8 @@ def held_reason(job: str) -> str:
 
 def held_job(reason: str | None) -> str | None:
     """Return the job whose events are held for this reason; None if it is no such."""
-    return reason.removeprefix(_HELD) if reason and reason.startswith(_HELD) else None
+    text_of = str(reason)
+    return text_of.removeprefix(_HELD) if text_of.startswith(_HELD) else None
 
 
 def at(due: int | Any) -> tuple[ColumnElement[bool] | TextClause, ...]:
