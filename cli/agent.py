@@ -17,6 +17,7 @@ _COMMANDS = {
     "publish": "change",
     "redeliver": "change",
     "discard": "change",
+    "release": "change",
     "replay": "change",
     "resume": "change",
     "forget-listener": "change",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from shlex import quote
 from typing import Any
 
 import click
@@ -24,9 +25,9 @@ LONG = timedelta(hours=1)  # a delivery that is owed for longer is not just busy
 def doctor(as_json: bool, common: Common) -> None:
     """Look at the store and the agent on it, and say what needs a person.
 
-    Told are: no agent on the store, jobs that are paused, silent or failing, listeners
-    that are paused, parked, failing or long behind, and dead letters. Exit code 1 if
-    there is anything.
+    Told are: no agent on the store, jobs that are paused, silent or failing, or of which
+    too many events are held, listeners that are paused, parked, failing or long behind,
+    and dead letters. Exit code 1 if there is anything.
     """
     from py_agent.clock import to_micros
     from py_agent.store.listing import reading
@@ -37,8 +38,9 @@ def doctor(as_json: bool, common: Common) -> None:
     with reading(path) as listing:
         jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
         silent = [job["name"] for job in jobs if _is_silent(listing, job["name"])]
+        withheld = listing.withheld()
     pid = holder(path)
-    found = list(findings(pid, jobs, listeners, silent, now))
+    found = list(findings(pid, jobs, listeners, silent, now, withheld))
     if as_json:
         click.echo(output.as_json(found))
     for each in [] if as_json else found:
@@ -55,6 +57,7 @@ def findings(
     listeners: list[Row],
     silent: list[str],
     now: datetime,
+    withheld: Sequence[Row] = (),
 ) -> Iterator[Row]:
     """Yield what needs a person, as rows of `about` and `problem`.
 
@@ -64,6 +67,7 @@ def findings(
         listeners: rows as `Listing.listeners` returns them.
         silent: the jobs that have not succeeded for longer than expected.
         now: the present moment, aware.
+        withheld: rows as `Listing.withheld` returns them.
     """
     if pid is None:
         yield _problem("agent", "none runs on this store")
@@ -78,8 +82,25 @@ def findings(
             yield _problem(about, f"no heartbeat arrives: {trouble}")
         if job["name"] in silent:
             yield _problem(about, "it has not succeeded for longer than expected")
+    running = {job["name"] for job in jobs if pid and job["outcome"] == "running"}
+    for each in withheld:
+        if each["held"] or each["job"] not in running:
+            yield _problem(f"job {each['job']}", _waits(each))
     for listener in listeners:
         yield from _of_listener(listener, now)
+
+
+def _waits(row: Row) -> str:
+    """Say why events of a job are withheld, and what a person can do."""
+    job = quote(row["job"])
+    count = f"{row['events']} of its events ({row['deliveries']} deliveries)"
+    if row["held"]:
+        why = f"{count} are held, as too many were new at once"
+    else:
+        why = f"{count} wait, as their run did not end; its next run goes on with them"
+    return (
+        f"{why}; agent release {job} delivers them, agent discard --held {job} drops them"
+    )
 
 
 def _trouble(job: Row) -> Any:

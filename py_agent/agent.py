@@ -170,6 +170,7 @@ class Agent:
         expect_every: str | Seconds | None = None,
         keep: bool = False,
         first: str | None = None,
+        hold_above: int | str | None = None,
         **arguments: Any,
     ) -> None:
         """Register a job.
@@ -193,6 +194,10 @@ class Agent:
                 ends or raises, and to end by itself when `handler.stop_requested`.
             first: "baseline" stores what the first successful run finds as seen, so
                 that it fires nothing.
+            hold_above: a number of new events, or "usual": of a run that publishes more
+                than that, or far more than usual, nothing is delivered until a person
+                says so, by `agent release` or `agent discard --held`. What a run
+                publishes is then delivered when it has ended.
             arguments: further named arguments for the function.
 
         Raises:
@@ -202,8 +207,9 @@ class Agent:
         from .planning import plan_of
 
         plan = plan_of(
-            every, at, cron, tz, at_start, misfire, grace, expect_every, keep, first
-        )
+            every, at, cron, tz, at_start, misfire, grace, expect_every, keep, first,
+            hold_above,
+        )  # fmt: skip
         job = make_job(function, name, (), arguments, str(plan.rule), **plan.options)
         self.schedule.plan(job, plan.rule, plan.at_start)
 

@@ -25,6 +25,7 @@ from .clock import Clock, to_micros
 from .context import Handler
 from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
+from .flood import FloodGuard
 from .fluent import Schedule
 from .occasion import Occasion, Surroundings
 from .registry import Listener, Registry
@@ -123,8 +124,11 @@ class Engine:
             self._store = store = opened()
             inside = read(path)
             services = {each.name for each in registry.jobs if each.keep}
+            unguarded = {each.name for each in registry.jobs if each.hold_above is None}
             now = to_micros(clock.now())
-            found = take_over(store, listeners, inside, now, park, services)
+            found = take_over(
+                store, listeners, inside, now, park, services, unguarded if park else ()
+            )
             _tell(found)
             self._side_file = SideFile(path)
         except BaseException:
@@ -147,8 +151,11 @@ class Engine:
             limits.max_owed, lambda most: store.deliveries.owed(most, store.now()),
             lambda: len(registry.listeners), self.stop_asked,
         )  # fmt: skip
-        runner = Runner(*parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon)
         self.job_threads = Threads("py_agent-job")
+        runner = Runner(
+            *parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon,
+            FloodGuard(store, self.dispatcher.look_again, self.job_threads.run),
+        )  # fmt: skip
         self.scheduler = Scheduler(
             schedule, clock, runner, self.job_threads, limits.job_threads,
             lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,

@@ -59,6 +59,7 @@ class JobEntry(BaseModel):
     expect_every: str | Number | None = None
     keep: Annotated[bool, Strict()] = False
     first: str | None = None
+    hold_above: Annotated[int, Strict()] | Literal["usual"] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 

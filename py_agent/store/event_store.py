@@ -27,7 +27,7 @@ from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
 from .last_calls import LastCalls
-from .owing import Committed, owe
+from .owing import Committed, owe, withhold
 from .queries import COLUMNS, event_of, query
 from .reader import Reader
 from .runs import Runs
@@ -145,6 +145,7 @@ class EventStore:
         deliver: bool = True,
         source: str | None = None,
         depth: int = 0,
+        hold: str | None = None,
     ) -> Publication:
         """Store an event if it is new, together with the deliveries it owes.
 
@@ -155,6 +156,7 @@ class EventStore:
             deliver: false stores it as seen: no listener gets it.
             source: the job or listener that publishes.
             depth: how many listeners stand before it.
+            hold: the reason for which its deliveries are withheld; see `holding`.
 
         Returns:
             Whether it was new, and the stored event.
@@ -171,7 +173,7 @@ class EventStore:
         self.check_file()
         draft = self._draft(event_type, identifier, data, source, depth, self._present())
         done = self.writer.run(
-            lambda cursor: self._store(cursor, draft, deliver), self._announce
+            lambda cursor: self._store(cursor, draft, deliver, hold), self.announce
         )
         if done is None:
             return Publication(False, read=lambda: self.find(event_type, identifier))
@@ -185,6 +187,7 @@ class EventStore:
         deliver: bool = True,
         source: str | None = None,
         depth: int = 0,
+        hold: str | None = None,
     ) -> Published:
         """Store many events, a thousand in a transaction.
 
@@ -194,6 +197,7 @@ class EventStore:
             deliver: as in `publish`.
             source: as in `publish`.
             depth: as in `publish`.
+            hold: as in `publish`.
 
         Returns:
             How many were offered, and how many were new.
@@ -209,10 +213,26 @@ class EventStore:
         while taken := list(itertools.islice(offered, BATCH)):
             created = self._present()
             drafts = [self._draft(*_triple(each), source, depth, created) for each in taken]
-            work = partial(self._store_many, drafts=drafts, deliver=deliver)
-            new = self.writer.run(work, self._announce)
+            work = partial(self._store_many, drafts=drafts, deliver=deliver, hold=hold)
+            new = self.writer.run(work, self.announce)
             result += Published(len(taken), new.last - new.first + 1 if new else 0)
         return result
+
+    def publish_within(
+        self, cursor: sqlite3.Cursor, event_type: str, identifier: str, data: Any,
+        source: str,
+    ) -> Committed | None:  # fmt: skip
+        """Store an event in the caller's transaction, with the deliveries it owes.
+
+        Returns:
+            What to announce after the commit; None if the event was known.
+
+        Raises:
+            EventError: the event is refused.
+        """
+        check_identity(event_type, identifier)
+        draft = self._draft(event_type, identifier, data, source, 0, self._present())
+        return self._store(cursor, draft, deliver=True)
 
     def find(self, event_type: str, identifier: str) -> Event:
         """Return the stored event of an identity.
@@ -259,7 +279,7 @@ class EventStore:
         return from_micros(to_micros(self._clock.now()))
 
     def _store(
-        self, cursor: sqlite3.Cursor, draft: Event, deliver: bool
+        self, cursor: sqlite3.Cursor, draft: Event, deliver: bool, hold: str | None = None
     ) -> Committed | None:
         """Insert one event and what it owes; None if it was known."""
         self._check_process()
@@ -268,11 +288,14 @@ class EventStore:
         id = cursor.lastrowid or 0
         if not deliver:
             return Committed(id, id)
-        owes = owe(cursor, self.subscriptions.current(cursor), [_numbered(draft, id)])
-        return Committed(id, id, owes)
+        index = self.subscriptions.current(cursor)
+        if hold is not None:
+            withhold(cursor, index, [_numbered(draft, id)], hold)
+            return Committed(id, id)
+        return Committed(id, id, owe(cursor, index, [_numbered(draft, id)]))
 
     def _store_many(
-        self, cursor: sqlite3.Cursor, drafts: list[Event], deliver: bool
+        self, cursor: sqlite3.Cursor, drafts: list[Event], deliver: bool, hold: str | None
     ) -> Committed | None:
         """Insert a batch and what it owes; None if all were known."""
         self._check_process()
@@ -287,9 +310,13 @@ class EventStore:
         if not deliver or not any(map(index.wants_type, types)):
             return Committed(before + 1, newest)
         stored = [event_of(row) for row in _AFTER.run(cursor, key=before).fetchall()]
+        if hold is not None:
+            withhold(cursor, index, stored, hold)
+            return Committed(before + 1, newest)
         return Committed(before + 1, newest, owe(cursor, index, stored))
 
-    def _announce(self, done: Committed | None) -> None:
+    def announce(self, done: Committed | None) -> None:
+        """Say what has just been committed; called in the order of commits."""
         if done is not None and self.committed is not None:
             self.committed(done)
 

@@ -373,7 +373,8 @@ class AgentUnderTest(Agent):
 def _with(job: Job, arguments: dict[str, Any]) -> Job:
     """Return a job that is called with other arguments."""
     merged = {**job.arguments, **arguments}
-    return replace(make_job(job.function, job.name, job.args, merged), first=job.first)
+    made = make_job(job.function, job.name, job.args, merged)
+    return replace(made, first=job.first, hold_above=job.hold_above)
 
 
 def _has(data: Any, wanted: dict[str, Any]) -> bool:

@@ -24,7 +24,7 @@ ORDER = """
     settings.classes settings.sections settings.kinds settings.__init__ registry signals
     stopping timeouts threads timing phrases planning service memory store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
-    store.schema store.subscriptions store.deliveries store.runs store.states
+    store.schema store.subscriptions store.holding store.deliveries store.runs store.states
     store.last_calls store.queries store.owing store.event_store store.takeover
     store.by_hand
     store.listing open_store backpressure http.text http.secrets http.waits http.changes
@@ -37,7 +37,7 @@ ORDER = """
     observability.settings
     observability.credentials observability.integrations observability.reporting
     observability.client observability.link observability.__init__ outcomes
-    pacing lanes roster calls deliverer trials runner timetable forecast run_queue
+    pacing lanes roster calls deliverer trials flood runner timetable forecast run_queue
     silence fluent observability.heartbeat observability.run_reports
     observability.attach scheduler dispatcher engine foreground choices logs noting agent
     loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
