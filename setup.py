@@ -25,6 +25,7 @@ TEST = [
     "coverage>=7.6",
     "feedparser>=6.0.11,<7",
     "hypothesis>=6.110",
+    "markdown-it-py>=3",
     "pytest>=8.3",
     "pytest-randomly>=3.15",
     "responses>=0.25",
