@@ -42,6 +42,13 @@ class Options:
     timeout: float
     max_bytes: int
 
+    def __post_init__(self) -> None:
+        if self.most < 1 or self.tries < 1:
+            raise ValueError(
+                f"most={self.most} and tries={self.tries}: 1 is the least, else no page "
+                f"would ever be read"
+            )
+
 
 def reading_list(
     handler: Handler,
@@ -100,8 +107,10 @@ def reading_list(
 
     Raises:
         HttpError: Todoist cannot be asked, refuses the token, or has no such project.
-        ValueError: its answer is not as documented.
+        ValueError: its answer is not as documented, or an argument cannot be right.
     """
+    if not projects:
+        raise ValueError("projects is empty; give it the id of a project of Todoist")
     options = Options(most, tries, allow_private, timeout, max_bytes)
     found = [each for one in projects for each in of_project(handler, settings, one)]
     _read(handler, found, options)
@@ -137,7 +146,8 @@ def link_file(
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is too large to be a list of links.
+        ValueError: it is too large to be a list of links, or an argument cannot be
+            right.
     """
     options = Options(most, tries, allow_private, timeout, max_bytes)
     _read(handler, list(of_file(handler, file)), options)
@@ -237,7 +247,9 @@ def _article(handler: Handler, url: str, options: Options) -> dict[str, Any]:
     name = kind.partition(";")[0].strip().lower()
     if name and name not in _WEB_PAGES:
         raise _Never(f"it is no web page, but {ascii(name)[1:-1][:80]}")
-    return article_in(answer.content, kind, url, options.timeout)
+    left = handler.time_left
+    seconds = options.timeout if left is None else max(0.0, min(options.timeout, left))
+    return article_in(answer.content, kind, url, seconds)
 
 
 def _note_failure(

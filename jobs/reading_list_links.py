@@ -22,6 +22,7 @@ MAX_TAGS = 50
 _LINK = re.compile(r"https?://[^\s<>\[\]{}|\\^`\"\x00-\x20\x7f]+", re.IGNORECASE)
 _AFTER = ".,;:!?'*_~)\u2026\u201d\u2019"  # stands after a link more often than in it
 _COMMENT = re.compile(r"(?:^|\s)#.*")
+_USER = re.compile(r"(https?://)[^/?#\s@]+@", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 # Written out here and not a library's, as a link must have one identifier for ever.
 _TRACKING = re.compile(
@@ -100,7 +101,7 @@ def of_project(
         about = {
             "id": str(task.get("id", "")),
             "project_id": str(task.get("project_id", project)),
-            "content": str(task.get("content", ""))[:500],
+            "content": _USER.sub(r"\1***@", str(task.get("content", "")))[:500],
         }
         tags = [str(each)[:100] for each in labels] if isinstance(labels, list) else []
         for text in texts:

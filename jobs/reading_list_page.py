@@ -1,8 +1,9 @@
 """Reads the article in a web page, in a process of its own.
 
 A page made for it keeps lxml and what stands on it busy for minutes in a single step, in
-which no other thread of the agent would go on, or takes all memory: an element with
-200,000 attributes is enough. So the process has limits, and its end is no harm.
+which no other thread of the agent would go on, or takes all memory: one element with
+50,000 attributes takes a minute, and twice as many more than four. So the process has
+limits, and its end is no harm.
 """
 
 from __future__ import annotations

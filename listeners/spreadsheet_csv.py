@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from listeners.whole_file import AGAIN
+from listeners.whole_file import AGAIN, sync_folder
 from py_agent import Pause
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ def append(file: Path, row: Mapping[str, Cell], key: str) -> None:
                 return
         line = _line([text_of(row.get(each)) for each in headings], delimiter)
         _write(descriptor, size, before + line)
+        if size == 0:
+            sync_folder(file.parent)
     finally:
         os.close(descriptor)
 

@@ -47,7 +47,7 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
                     os.fchmod(draft.fileno(), target.stat().st_mode & 0o777)
                 os.fsync(draft.fileno())
                 os.replace(path, target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
                 return
         except BaseException:
             path.unlink(missing_ok=True)
@@ -77,7 +77,12 @@ def _is_still(path: Path, draft: BinaryIO) -> bool:
         return False
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of the files in a folder are on the disk.
+
+    Args:
+        folder: the folder.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

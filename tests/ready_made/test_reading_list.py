@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,25 @@ def test_a_cursor_that_leads_in_a_circle_ends(
     assert len(site.tokens) == 2
 
 
+def test_no_secret_becomes_known(
+    agent: AgentUnderTest,
+    site: ReadingServer,
+    quick: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Given a token and a link with a password, Then neither is in an event or the log."""
+    caplog.set_level("DEBUG")
+    site.pages["/a"] = page(article())
+    secret = site.url("/b").replace("//", f"//me:{TOKEN}@")
+    site.task(f"{secret} {site.url('/a')} {site.url('/c')}")
+    poll(agent, tries=1)
+    assert len(agent.published()) == 2
+    assert site.asked == ["/a", "/c"]
+    agent.stop()
+    stored = agent.store_path().read_bytes()
+    assert TOKEN.encode() not in stored and TOKEN not in caplog.text
+
+
 # Pages that fail
 
 
@@ -335,14 +356,17 @@ def test_a_run_reads_so_many_pages_and_is_polite(
 
 
 def test_a_hostile_page_is_ended_and_stops_no_other(
-    agent: AgentUnderTest, site: ReadingServer
+    agent: AgentUnderTest, site: ReadingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Given an element with countless attributes, Then it ends in time; others are read."""
     bomb = b"<html><body><div " + b" ".join(b"a%d=1" % n for n in range(100_000)) + b">x"
     site.pages = {"/bomb": page(bomb), "/good": page(article())}
     for path in ("/bomb", "/good"):
         site.task(site.url(path))
-    poll(agent, timeout=0.6)
+    caplog.set_level("INFO")
+    poll(agent, most=1, timeout=0.5)
+    assert "it takes more than 0.5 s to read" in caplog.text
+    poll(agent)
     assert names(agent) == [site.url("/good")]
 
 
@@ -378,6 +402,28 @@ def test_memory_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_list_page, "MEMORY", 100_000_000)
     with pytest.raises(NoArticle, match="it cannot be read: MemoryError"):
         article_in(article(words=900_000), "", "https://example.org/", 20)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [({"most": 0}, "1 is the least"), ({"tries": 0}, "1 is the least"),
+     ({"projects": ()}, "projects is empty")],
+)  # fmt: skip
+def test_arguments_that_would_read_nothing_fail_the_run(
+    agent: AgentUnderTest, given: dict[str, Any], problem: str
+) -> None:
+    """Given no page, no try or no project, Then the run says so."""
+    with pytest.raises(ValueError, match=problem):
+        poll(agent, **given)
+
+
+def test_without_trafilatura_it_says_what_to_install() -> None:
+    """Given no trafilatura, When imported, Then one line says what to install."""
+    script = "import sys; sys.modules['trafilatura'] = None; import jobs.reading_list"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert "needs: pip install 'py-agent[articles]'" in done.stderr.splitlines()[-1]
 
 
 # Pure decisions
