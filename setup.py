@@ -13,13 +13,19 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = "0.1.0"
 
+# The cleaner is what justext asks lxml for by a name that older pips do not find.
+ARTICLES = ["trafilatura>=2.0,<3", "lxml-html-clean>=0.4,<1"]
 NOTIFY = ["apprise>=2.0,<3"]
+SPREADSHEET = ["openpyxl>=3.1.2,<4"]
 
 TEST = [
+    *ARTICLES,
     *NOTIFY,
+    *SPREADSHEET,
     "coverage>=7.6",
     "feedparser>=6.0.11,<7",
     "hypothesis>=6.110",
+    "markdown-it-py>=3",
     "pytest>=8.3",
     "pytest-randomly>=3.15",
     "pytest-xdist>=3.6",
@@ -76,8 +82,10 @@ setup(
         "websocket-client>=1.8,<2",
     ],
     extras_require={
+        "articles": ARTICLES,
         "feeds": ["feedparser>=6.0.11,<7"],
         "notify": NOTIFY,
+        "spreadsheet": SPREADSHEET,
         "test": TEST,
         "dev": [*TEST, "build>=1.2", "mypy>=1.13", "ruff>=0.8"],
     },
