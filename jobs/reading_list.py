@@ -97,7 +97,7 @@ def reading_list(
     Args:
         handler: fetches, remembers and publishes.
         settings: the account: `[todoist]`, or `TODOIST_TOKEN`.
-        projects: their ids; in a browser, the last part of the project's address.
+        projects: their names or ids.
         most: pages in one run.
         tries: tries after which a link is given up.
         allow_private: whether links, and where they redirect, may lead to addresses in
@@ -106,11 +106,11 @@ def reading_list(
         max_bytes: of a page at most.
 
     Raises:
-        HttpError: Todoist cannot be asked, refuses the token, or has no such project.
-        ValueError: its answer is not as documented, or an argument cannot be right.
+        HttpError: Todoist cannot be asked, or refuses the token.
+        ValueError: it has no such project, or an argument cannot be right.
     """
     if not projects:
-        raise ValueError("projects is empty; give it the id of a project of Todoist")
+        raise ValueError("projects is empty; give it the name of a project of Todoist")
     options = Options(most, tries, allow_private, timeout, max_bytes)
     found = [each for one in projects for each in of_project(handler, settings, one)]
     _read(handler, found, options)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
-from jobs.todoist_account import TodoistSettings
-from py_agent import BearerAuth, Handler, HttpError, shown_url
+from jobs.todoist_account import WHERE, Known, TodoistSettings, listed, place
+from py_agent import Handler, HttpError, at_path
 
 MAX_IDENTIFIER = 1024  # characters; what the store takes
 MAX_LINK = 4_000  # characters; a longer one is refused by most servers
 MAX_FILE = 5 * 1024 * 1024  # bytes of a file of links
-MAX_PAGES = 50  # of a project, with 200 tasks each
 MAX_TAGS = 50
 
 _LINK = re.compile(r"https?://[^\s<>\[\]{}|\\^`\"\x00-\x20\x7f]+", re.IGNORECASE)
@@ -89,68 +88,34 @@ def of_project(
     Args:
         handler: fetches.
         settings: the account.
-        project: its id.
+        project: its name or id.
 
     Raises:
         HttpError: the tasks cannot be had.
-        ValueError: the answer is not as documented.
+        ValueError: there is no such project, or there are several.
     """
-    for task in _tasks(handler, settings, project):
-        texts = [task.get("content"), task.get("description")]
-        labels = task.get("labels")
+    try:
+        found = place(handler, settings, "project", project)
+        tasks = [*listed(handler, settings, "tasks", project_id=found)]
+    except HttpError as error:
+        if error.status in (400, 404):
+            handler.shared(Known).forget()  # it may be gone, or made anew
+        if error.status in (401, 403):
+            said = f"{error}; Todoist refuses the token: {WHERE}"
+            raise HttpError(said, error.status) from None
+        raise
+    for task in tasks:
+        texts = [at_path(task, "content"), at_path(task, "description")]
+        labels = at_path(task, "labels")
         about = {
-            "id": str(task.get("id", "")),
-            "project_id": str(task.get("project_id", project)),
-            "content": _USER.sub(r"\1***@", str(task.get("content", "")))[:500],
+            "id": str(at_path(task, "id", "")),
+            "project_id": str(at_path(task, "project_id", found)),
+            "content": _USER.sub(r"\1***@", str(at_path(task, "content", "")))[:500],
         }
         tags = [str(each)[:100] for each in labels] if isinstance(labels, list) else []
         for text in texts:
             for link in links_in(text) if isinstance(text, str) else ():
                 yield Found(link, about, tags[:MAX_TAGS])
-
-
-def _tasks(
-    handler: Handler, settings: TodoistSettings, project: str
-) -> Iterator[dict[str, Any]]:
-    """Yield the open tasks of a project, page by page.
-
-    Raises:
-        HttpError: they cannot be had.
-        ValueError: the answer is not as documented.
-    """
-    url, auth = f"{settings.api_url.rstrip('/')}/tasks", BearerAuth(settings.token)
-    cursors: list[str | None] = [None]
-    while len(cursors) <= MAX_PAGES:
-        query = {"project_id": project, "limit": 200, "cursor": cursors[-1]}
-        answer = handler.http.get(url, params=query, auth=auth)
-        _check(answer, url, project)
-        page = answer.json()
-        tasks = page.get("results") if isinstance(page, dict) else None
-        if not isinstance(tasks, list):
-            raise ValueError(f"{shown_url(url)}: there is no list 'results' in the answer")
-        yield from (each for each in tasks if isinstance(each, dict))
-        following = page.get("next_cursor")
-        if not following or not isinstance(following, str) or following in cursors:
-            return
-        cursors.append(following)
-    handler.log.warning("project %s has more tasks than are read", project)
-
-
-def _check(answer: Any, url: str, project: str) -> None:
-    status = answer.status_code
-    if status in (401, 403):
-        raise HttpError(
-            f"{shown_url(url)}: Todoist refuses the token (status {status}); make one at "
-            f"Settings > Integrations > Developer",
-            status=status,
-        )
-    if status in (400, 404):
-        raise HttpError(
-            f"{shown_url(url)}: Todoist has no project {project!r} (status {status}); its "
-            f"id is the last part of its address in a browser",
-            status=status,
-        )
-    answer.raise_for_status()
 
 
 def links_in(text: str) -> list[str]:

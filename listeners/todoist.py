@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from listeners.todoist_api import Todoist, TodoistSettings, request_id, verdict
+from jobs.todoist_account import TodoistSettings
+from listeners.todoist_api import Todoist, request_id, verdict
 from listeners.todoist_texts import filled, plain
 from py_agent import Event, Handler, HttpError, at_path, listen_for
 
-__all__ = ["TodoistSettings", "add_issue", "add_mention", "add_pull_request", "add_task"]
+__all__ = ["add_issue", "add_mention", "add_pull_request", "add_task"]
 
 Priority = Literal["p1", "p2", "p3", "p4"]
 

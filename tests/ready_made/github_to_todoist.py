@@ -5,7 +5,8 @@ import sys
 from pydantic import SecretStr
 
 from jobs.github_notifications import GithubSettings, github_notifications
-from listeners.todoist import TodoistSettings, add_issue
+from jobs.todoist_account import TodoistSettings
+from listeners.todoist import add_issue
 from py_agent.testing import AgentUnderTest
 
 store, token, github, todoist = sys.argv[1:]

@@ -31,6 +31,8 @@ def page(body: bytes, kind: str = "text/html; charset=utf-8", **headers: str) ->
 class ReadingServer:
     """Has `pages` by their path, and the `tasks` of projects at /api/v1/tasks.
 
+    A project with the id `P1` is called `Project P1`.
+
     Args:
         size: tasks of one answer.
     """
@@ -67,12 +69,16 @@ class ReadingServer:
             } | fields
         )  # fmt: skip
 
-    def todoist(self, query: dict[str, str], token: str | None) -> Answer:
+    def todoist(self, path: str, query: dict[str, str], token: str | None) -> Answer:
         """Return an answer of Todoist."""
         if self.refuse:
             return self.refuse.pop(0)
         if token != f"Bearer {TOKEN}":
             return 401, {}, f"no such token: {token}".encode()
+        if path == "/api/v1/projects":
+            names = [{"id": each, "name": f"Project {each}"} for each in self.tasks]
+            document = {"results": names, "next_cursor": None}
+            return 200, {"Content-Type": "application/json"}, json.dumps(document).encode()
         tasks = self.tasks.get(query.get("project_id", ""))
         if tasks is None:
             return 404, {}, b'{"error": "Project not found", "error_code": 478}'
@@ -88,9 +94,9 @@ class ReadingServer:
         class Answering(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parts, token = urlsplit(self.path), self.headers["Authorization"]
-                if parts.path == "/api/v1/tasks":
+                if parts.path in ("/api/v1/tasks", "/api/v1/projects"):
                     server.tokens.append(token)
-                    answer = server.todoist(dict(parse_qsl(parts.query)), token)
+                    answer = server.todoist(parts.path, dict(parse_qsl(parts.query)), token)
                 else:
                     server.asked.append(self.path)
                     server.shown.append(token)

@@ -160,7 +160,7 @@ def test_tasks_are_read_page_by_page(
         site.task("read", project, description=f"see {site.url(f'/{number}')}")
     poll(agent, ("P1", "P2"))
     assert site.asked == [f"/{number}" for number in range(5)]
-    assert len(site.tokens) == 3
+    assert len(site.tokens) == 2 + 3  # projects, then tasks
     assert site.shown == [None] * 5  # the token is Todoist's alone
 
 
@@ -169,11 +169,12 @@ def test_tasks_are_read_page_by_page(
     [
         ((401, {}, f"no {TOKEN}".encode()), "Todoist refuses the token"),
         ((403, {}, b"Forbidden"), "Todoist refuses the token"),
-        ((404, {}, b"{}"), "Todoist has no project 'P1'"),
+        ((404, {}, b"{}"), "status 404"),
         ((500, {}, f"oops {TOKEN}".encode()), "status 500"),
         ((200, {}, b"<html>"), "is not JSON"),
-        ((200, {}, b"[]"), "there is no list 'results'"),
-        ((200, {}, b'{"results": {}}'), "there is no list 'results'"),
+        ((200, {}, b"[]"), "the answer holds no results"),
+        ((200, {}, b'{"results": {}}'), "the answer holds no results"),
+        ((200, {}, b'{"results": []}'), "Todoist has no project 'P1'; it has none"),
     ],
 )
 def test_what_is_wrong_with_todoist_is_one_line(
@@ -192,6 +193,24 @@ def test_what_is_wrong_with_todoist_is_one_line(
     assert TOKEN not in str(caught.value) + caplog.text
 
 
+def test_a_project_is_known_by_its_name(
+    agent: AgentUnderTest, site: ReadingServer, quick: None
+) -> None:
+    """Given a name, When polled twice, Then it is looked up once; anew if it is gone."""
+    site.pages["/a"] = page(article())
+    site.task(f"see {site.url('/a')}", "P7")
+    poll(agent, ("project p7",))
+    poll(agent, ("project p7",))
+    assert site.asked == ["/a"]
+    assert len(site.tokens) == 1 + 2
+
+    site.tasks["P8"] = site.tasks.pop("P7")
+    with pytest.raises(HttpError, match="404"):
+        poll(agent, ("project p7",))
+    with pytest.raises(ValueError, match="no project 'project p7'; it has 'Project P8'"):
+        poll(agent, ("project p7",))
+
+
 def test_odd_tasks_stop_no_other(
     agent: AgentUnderTest, site: ReadingServer, quick: None
 ) -> None:
@@ -207,9 +226,10 @@ def test_a_cursor_that_leads_in_a_circle_ends(
     agent: AgentUnderTest, site: ReadingServer
 ) -> None:
     """Given the same cursor again and again, Then the tasks are read to there."""
-    site.refuse = [(200, {}, b'{"results": [], "next_cursor": "x"}')] * 9
+    projects = (200, {}, b'{"results": [{"id": "P1", "name": "Reading"}]}')
+    site.refuse = [projects, *[(200, {}, b'{"results": [], "next_cursor": "x"}')] * 9]
     poll(agent)
-    assert len(site.tokens) == 2
+    assert len(site.tokens) == 1 + 2
 
 
 def test_no_secret_becomes_known(

@@ -19,15 +19,15 @@ from pydantic import SecretStr
 
 import py_agent
 from jobs.github_notifications import GithubSettings, github_notifications
+from jobs.todoist_account import TodoistSettings, place_of
 from listeners import todoist as module
 from listeners.todoist import (
-    TodoistSettings,
     add_issue,
     add_mention,
     add_pull_request,
     add_task,
 )
-from listeners.todoist_api import place_of, request_id, verdict
+from listeners.todoist_api import request_id, verdict
 from listeners.todoist_texts import filled, plain
 from py_agent import Discard, Event, HttpError, Pause, Retry
 from py_agent.loading import agent_of_config
@@ -328,11 +328,11 @@ def test_places_with_the_same_name() -> None:
     ]  # fmt: skip
     assert place_of("section", "NEXT", items) == "c"
     assert place_of("section", "a", items) == "a"
-    with pytest.raises(Pause, match="2 sections in Todoist are named 'Next'.*a, b"):
+    with pytest.raises(ValueError, match="2 sections in Todoist are named 'Next'.*a, b"):
         place_of("section", "Next", items)
-    with pytest.raises(Pause, match="3 sections"):
+    with pytest.raises(ValueError, match="3 sections"):
         place_of("section", "next", items)
-    with pytest.raises(Pause, match="no project 'x'; it has none"):
+    with pytest.raises(ValueError, match="no project 'x'; it has none"):
         place_of("project", "x", [])
 
 
