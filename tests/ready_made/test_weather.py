@@ -120,10 +120,10 @@ def test_units_are_asked_for(agent: AgentUnderTest, server: WeatherServer) -> No
 @pytest.mark.parametrize("word", CODES)
 def test_conditions_are_few_words(word: str) -> None:
     """Given a condition in either service's numbers, Then it is one of six words."""
-    current = {"weather_code": CODES[word]}
-    assert forecast_of(OPEN_METEO, {"current": current}, "metric").now["condition"] == word
-    current = {"weather": [{"id": IDS[word]}]}
-    assert forecast_of(OPENWEATHER, {"current": current}, "metric").now["condition"] == word
+    first = {"current": {"weather_code": CODES[word]}}
+    assert forecast_of(OPEN_METEO, first, "metric").now["condition"] == word
+    second = {"current": {"weather": [{"id": IDS[word]}]}}
+    assert forecast_of(OPENWEATHER, second, "metric").now["condition"] == word
 
 
 @pytest.mark.parametrize(
