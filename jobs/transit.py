@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError
 from jobs.transit_answers import (
     Departure,
     Document,
+    Found,
     Names,
     Stop,
     direction_of,
@@ -143,8 +144,8 @@ def _wanted(
 class _Poll:
     """One poll of all stops.
 
-    `handler.state` holds what was predicted last and the timetable, by `Stop.key`; what
-    was told, by stop, route and direction; and how often something was told.
+    `handler.state` holds what was predicted last, the timetable, and names, by `Stop.key`;
+    what was told, by stop, route and direction; and how often something was told.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class _Poll:
         self.now = handler.clock.now()
         self.state = handler.state
         keys = {each.key for each in wanted}
-        for name in ("predicted", "timetable"):
+        for name in ("predicted", "timetable", "names"):
             kept = self.state.get(name, {})
             self.state[name] = {key: kept[key] for key in kept.keys() & keys}
 
@@ -167,7 +168,7 @@ class _Poll:
         if document is None:
             return
         for each in self.wanted:
-            known[each.key] = document.of(each).as_json()
+            known[each.key] = self._noted(each, document.of(each)).as_json()
         self._say_left_out(document)
 
     def ask_for_timetable(self) -> None:
@@ -200,7 +201,7 @@ class _Poll:
         document = self._document("schedules", bare, filters, False)
         assert document is not None, "it was asked for without a condition"
         for each in bare:
-            found = document.of(each)
+            found = self._noted(each, document.of(each))
             coming = [one for one in found.departures if one.time >= self.now]
             kept = found._replace(departures=coming).as_json()
             self.state["timetable"][each.key] = {**kept, "asked": asked}
@@ -268,14 +269,14 @@ class _Poll:
             each for each in found if each.time >= self.now and each.trip not in gone
         ]  # fmt: skip
 
+    def _noted(self, wanted: Stop, found: Found) -> Found:
+        """Remember what things are called, for when nothing leaves any more."""
+        if any(found.names):
+            self.state["names"][wanted.key] = [*found.names]
+        return found
+
     def _names(self, wanted: Stop) -> Names:
-        """Return what things are called, by whoever knows."""
-        for name in ("predicted", "timetable"):
-            kept = self.state[name].get(wanted.key, {}).get("names")
-            if kept and any(kept):
-                stop, route, directions, destinations = kept
-                return Names(stop, route, tuple(directions), tuple(destinations))
-        return Names()
+        return Names(*self.state["names"].get(wanted.key, ()))
 
     # Requests
 

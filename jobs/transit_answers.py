@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -104,8 +104,8 @@ class Names(NamedTuple):
 
     stop: str | None = None
     route: str | None = None
-    directions: tuple[str | None, ...] = ()
-    destinations: tuple[str | None, ...] = ()
+    directions: Sequence[str | None] = ()
+    destinations: Sequence[str | None] = ()
 
 
 class Found(NamedTuple):
@@ -129,7 +129,6 @@ class Found(NamedTuple):
         return {
             "departures": [each.as_json() for each in kept],
             "gone": self.gone[:MOST_GONE],
-            "names": [*self.names],
         }
 
 
@@ -335,5 +334,5 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _texts(value: Any) -> tuple[str | None, ...]:
-    return tuple(_text(each) for each in value) if isinstance(value, list) else ()
+def _texts(value: Any) -> list[str | None]:
+    return [_text(each) for each in value] if isinstance(value, list) else []

@@ -364,7 +364,7 @@ def test_when_nothing_leaves_any_more(
     server.predictions = []
     (told,) = poll(agent, 120)
     assert told["departures"] == []
-    assert told["stop_name"] == "2168"
+    assert (told["stop_name"], told["direction_name"]) == ("Stop 2168", "Inbound")
     assert poll(agent, 60) == []
     (line,) = warnings(caplog)
     assert "no departure of route 66 from stop 2168, today or tomorrow" in line
