@@ -70,7 +70,7 @@ def transit(
     All stops are one request, which is conditional; `every = "1 minute"` is a good rhythm.
     Without a key the MBTA allows 20 requests a minute; its `x-ratelimit-...` headers are
     obeyed. Where nothing is predicted, the timetable of this day, or else of the next, is
-    told, which is asked for once an hour at most. Trips that are cancelled, that skip the
+    told; it is asked for once an hour at most. Trips that are cancelled, that skip the
     stop or end there are left out.
 
     A time is told to the minute, never later than the vehicle, and again only when the
@@ -172,39 +172,49 @@ class _Poll:
         self._say_left_out(document)
 
     def ask_for_timetable(self) -> None:
-        """Read the timetable for stops without predictions, once an hour at most."""
+        """Read the timetable for directions without predictions, once an hour at most."""
         day, hour = service_day(self.now)
-        asked = f"{day}/{hour}"
+        asked, timetable = f"{day}/{hour}", self.state["timetable"]
         bare = [
             each for each in self.wanted
-            if not self._coming("predicted", each)
-            and self.state["timetable"].get(each.key, {}).get("asked") != asked
+            if self._bare(each, "predicted")
+            and timetable.get(each.key, {}).get("asked") != asked
         ]  # fmt: skip
-        after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-        days: list[dict[str, str]] = [
-            {"filter[date]": day, "filter[min_time]": f"{hour:02}:00"},
-            {"filter[date]": after},
-        ]
-        for filters in days:
-            if bare:
-                self._read_timetable(bare, filters, asked)
-            bare = [each for each in bare if not self._coming("timetable", each)]
         for each in bare:
-            self.handler.log.warning(
-                "the MBTA lists no departure of route %s from stop %s, today or tomorrow; "
-                "if there should be one, look at these ids", each.route, each.stop,
-            )  # fmt: skip
+            timetable[each.key] = {"asked": asked}
+        after = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        today = {"filter[date]": day, "filter[min_time]": f"{hour:02}:00"}
+        for filters in (today, {"filter[date]": after}):
+            if bare:
+                self._read_timetable(bare, filters)
+            bare = [each for each in bare if self._bare(each, "predicted", "timetable")]
+        for each in bare:
+            if not (self._coming("predicted", each) or self._coming("timetable", each)):
+                self.handler.log.warning(
+                    "the MBTA lists no departure of route %s from stop %s, today or "
+                    "tomorrow; if there should be one, look at these ids",
+                    each.route, each.stop,
+                )  # fmt: skip
 
-    def _read_timetable(
-        self, bare: list[Stop], filters: dict[str, str], asked: str
-    ) -> None:
+    def _bare(self, wanted: Stop, *names: str) -> bool:
+        """Return whether a direction of a stop has no departure of these kinds."""
+        only = direction_of(wanted, self._names(wanted))
+        here = {each.direction for name in names for each in self._coming(name, wanted)}
+        return not here >= ({0, 1} if only is None else {only})
+
+    def _read_timetable(self, bare: list[Stop], filters: dict[str, str]) -> None:
         document = self._document("schedules", bare, filters, False)
         assert document is not None, "it was asked for without a condition"
         for each in bare:
             found = self._noted(each, document.of(each))
-            coming = [one for one in found.departures if one.time >= self.now]
-            kept = found._replace(departures=coming).as_json()
-            self.state["timetable"][each.key] = {**kept, "asked": asked}
+            coming = self._coming("timetable", each)
+            known = {one.direction for one in coming}
+            coming += [
+                one for one in found.departures
+                if one.time >= self.now and one.direction not in known
+            ]  # fmt: skip
+            found = found._replace(departures=coming)
+            self.state["timetable"][each.key] |= found.as_json()
         self._say_left_out(document)
 
     def tell(self) -> None:
@@ -213,7 +223,12 @@ class _Poll:
         told: dict[str, Any] = {}
         for wanted in self.wanted:
             names = self._names(wanted)
-            found = self._coming("predicted", wanted) or self._coming("timetable", wanted)
+            found = self._coming("predicted", wanted)
+            live = {each.direction for each in found}
+            found += [
+                each for each in self._coming("timetable", wanted)
+                if each.direction not in live
+            ]  # fmt: skip
             for direction in self._directions(wanted, names, found, before):
                 key = json.dumps([wanted.stop, wanted.route, direction])
                 if key not in told:
@@ -326,11 +341,9 @@ class _Poll:
             self.state["limited_until"] = int(reset)
 
     def _say_left_out(self, document: Document) -> None:
-        if document.left_out:
-            self.handler.log.warning(
-                "%d items of the MBTA's answer make no sense and are left out",
-                document.left_out,
-            )
+        if count := document.left_out:
+            text = "%d items of the MBTA's answer make no sense and are left out"
+            self.handler.log.warning(text, count)
 
 
 def _at(names: Sequence[str | None], number: int) -> str | None:

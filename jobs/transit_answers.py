@@ -50,9 +50,8 @@ class Stop(BaseModel):
         if isinstance(value, dict):
             for key in value:
                 if key not in cls.model_fields:
-                    raise ValueError(
-                        f"a stop has no {key!r}, but stop, route, direction, name"
-                    )
+                    known = ", ".join(cls.model_fields)
+                    raise ValueError(f"a stop has no {key!r}; known are {known}")
             for key in ("stop", "route"):
                 if value.get(key) in (None, ""):
                     raise ValueError(f"each stop needs a {key}")

@@ -397,7 +397,7 @@ from listeners.dashboard_file import locked, replace
 file = Path(sys.argv[1])
 for number in range(1_000_000):
     with locked(file):
-        replace(file, b'{"number": %d, "filling": "%s"}' % (number, b"x" * 300_000))
+        replace(file, b'{"number": %d, "filling": "%s"}' % (number, b"x" * 100_000))
     if number == 0:
         print("begun", flush=True)
 """
@@ -407,7 +407,7 @@ def test_a_kill_in_the_middle_leaves_a_whole_file(show: Show, file: Path) -> Non
     """Given a writer that is killed while it writes, Then the file is whole, and free."""
     root = str(Path(file_module.__file__).parents[1])
     deadline = time.monotonic() + PATIENCE
-    for least in (1, 2, 3):
+    for least in (1, 2):
         with subprocess.Popen(
             [sys.executable, "-S", "-c", WRITER, str(file)],
             stdout=subprocess.PIPE, env={"PYTHONPATH": root},
@@ -420,7 +420,7 @@ def test_a_kill_in_the_middle_leaves_a_whole_file(show: Show, file: Path) -> Non
             finally:
                 writer.kill()
         assert writer.returncode == -signal.SIGKILL
-        assert len(json.loads(file.read_bytes())["filling"]) == 300_000
+        assert len(json.loads(file.read_bytes())["filling"]) == 100_000
     assert show(forecast())["weather"]["place"] == "Boston"
     assert not file.with_name(".dashboard.json.new").exists()
 

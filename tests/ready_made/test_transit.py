@@ -221,7 +221,8 @@ def test_what_has_left_makes_room(agent: AgentUnderTest, server: TransitServer) 
     assert [trips(each) for each in poll(agent)] == [["t1", "t5", "t9"]]
     assert [trips(each) for each in poll(agent, 61)] == [["t5", "t9", "t13"]]
     assert poll(agent, 30) == []
-    conditions = [each.headers.get("if-modified-since") for each in server.asked]
+    asked = [each for each in server.asked if each.path == "/predictions"]
+    conditions = [each.headers.get("if-modified-since") for each in asked]
     assert conditions[0] is None
     assert conditions[1] == conditions[2] is not None
 
@@ -302,7 +303,7 @@ def test_the_timetable_is_asked_for_once_an_hour(
     """Given a poll each minute without predictions, Then an hour has one such request."""
     server.timetable[today(agent)] = [server.departs(f"t{n}", n) for n in range(5, 200, 20)]
     for _ in range(6):
-        poll(agent, 600)
+        poll(agent, 600, **HERE, direction=1)
     asked = [each for each in server.asked if each.path == "/schedules"]
     assert len(asked) == 2
     assert asked[0].query["filter[min_time]"] < asked[1].query["filter[min_time]"]
@@ -319,6 +320,34 @@ def test_the_timetable_knows_nothing_of_cancelled_trips(
         server.departs("t30", 30, schedule_relationship="NO_DATA", departure_time=None),
     ]
     assert [trips(each) for each in poll(agent)] == [["t30"]]
+
+
+def test_each_direction_has_its_timetable(
+    agent: AgentUnderTest, server: TransitServer
+) -> None:
+    """Given predictions of one direction only, Then the other's timetable is told."""
+    server.timetable[today(agent)] = [
+        server.departs("x", 20), server.departs("b", 30, direction_id=0),
+    ]  # fmt: skip
+    server.predictions = [server.departs("a", 10)]
+    told = {each["direction"]: each["departures"] for each in poll(agent)}
+    assert [(each["trip"], each["live"]) for each in told[0]] == [("b", False)]
+    assert [(each["trip"], each["live"]) for each in told[1]] == [("a", True)]
+    assert poll(agent, 30) == []
+    assert [each.path for each in server.asked] == [
+        "/predictions", "/schedules", "/predictions",
+    ]  # fmt: skip
+
+
+def test_today_and_tomorrow(agent: AgentUnderTest, server: TransitServer) -> None:
+    """Given one direction that has ended for today, Then tomorrow's is told of it alone."""
+    tomorrow = f"{agent.clock.now().astimezone(ZONE) + timedelta(days=1):%Y-%m-%d}"
+    server.timetable[today(agent)] = [server.departs("late", 20)]
+    server.timetable[tomorrow] = [
+        server.departs("early", 17 * 60, direction_id=0), server.departs("x", 17 * 60),
+    ]  # fmt: skip
+    told = {each["direction"]: trips(each) for each in poll(agent)}
+    assert told == {0: ["early"], 1: ["late"]}
 
 
 def test_the_timetable_has_last_stops(agent: AgentUnderTest, server: TransitServer) -> None:
@@ -339,7 +368,7 @@ def test_over_midnight(agent: AgentUnderTest, server: TransitServer) -> None:
     server.timetable[f"{local:%Y-%m-%d}"] = [server.departs("late", 10)]
     (told,) = poll(agent)
     assert trips(told) == ["late"]
-    query = server.asked[-1].query
+    query = server.asked[1].query
     assert (query["filter[date]"], query["filter[min_time]"]) == (
         f"{local:%Y-%m-%d}", "24:00",
     )  # fmt: skip
@@ -365,7 +394,7 @@ def test_when_nothing_leaves_any_more(
     (told,) = poll(agent, 120)
     assert told["departures"] == []
     assert (told["stop_name"], told["direction_name"]) == ("Stop 2168", "Inbound")
-    assert poll(agent, 60) == []
+    assert poll(agent, 3_600) == []
     (line,) = warnings(caplog)
     assert "no departure of route 66 from stop 2168, today or tomorrow" in line
 

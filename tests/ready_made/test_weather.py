@@ -313,7 +313,7 @@ def test_without_a_name_the_coordinates_are_the_place(
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, [], None, "x", 5, {"current": 3, "hourly": 4, "daily": 5},
+    [[], {"current": 3, "hourly": 4, "daily": 5},
      {"current": {"temperature_2m": "cold", "temp": True}},
      {"current": {"temperature_2m": 10**400, "temp": 10**400}},
      {"daily": {"time": [1, None, "x", 10**30]}, "hourly": {"time": {}}},
