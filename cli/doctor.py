@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 from py_agent.cli import output
 from py_agent.cli.options import Common, common
+
+from py_agent.errors import AgentError
 
 Row = dict[str, Any]
 
@@ -25,8 +28,8 @@ def doctor(as_json: bool, common: Common) -> None:
     """Look at the store and the agent on it, and say what needs a person.
 
     Told are: no agent on the store, jobs that are paused, silent or failing, listeners
-    that are paused, parked, failing or long behind, and dead letters. Exit code 1 if
-    there is anything.
+    that are paused, parked, failing or long behind, dead letters, and files with secrets
+    that others may open. Exit code 1 if there is anything.
     """
     from py_agent.clock import to_micros
     from py_agent.store.listing import reading
@@ -38,7 +41,7 @@ def doctor(as_json: bool, common: Common) -> None:
         jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
         silent = [job["name"] for job in jobs if _is_silent(listing, job["name"])]
     pid = holder(path)
-    found = list(findings(pid, jobs, listeners, silent, now))
+    found = list(findings(pid, jobs, listeners, silent, now, _exposed(common)))
     if as_json:
         click.echo(output.as_json(found))
     for each in [] if as_json else found:
@@ -55,6 +58,7 @@ def findings(
     listeners: list[Row],
     silent: list[str],
     now: datetime,
+    exposed: Iterable[str] = (),
 ) -> Iterator[Row]:
     """Yield what needs a person, as rows of `about` and `problem`.
 
@@ -64,6 +68,7 @@ def findings(
         listeners: rows as `Listing.listeners` returns them.
         silent: the jobs that have not succeeded for longer than expected.
         now: the present moment, aware.
+        exposed: a sentence for each file with secrets that others may open.
     """
     if pid is None:
         yield _problem("agent", "none runs on this store")
@@ -80,6 +85,26 @@ def findings(
             yield _problem(about, "it has not succeeded for longer than expected")
     for listener in listeners:
         yield from _of_listener(listener, now)
+    yield from (_problem("secrets", each) for each in exposed)
+
+
+def _exposed(common: Common) -> list[str]:
+    """Return the sentences about files with secrets that others may open.
+
+    Which values are secret is said by the code that agent.toml names, as far as it can
+    be imported; what is wrong with that code is told when the agent starts.
+    """
+    from py_agent.settings.sections import Sections
+
+    common.prepare("error")
+    entries: list[Any] = []
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # with --json, stdout is one array
+            registry = common.agent(None, needed=False).registry
+        entries = [*registry.jobs, *registry.listeners]
+    except AgentError:
+        pass
+    return Sections(common.config).exposed(entries)
 
 
 def _trouble(job: Row) -> Any:
