@@ -79,13 +79,18 @@ def secret_files(cls: type[BaseSettings], fields: Sequence[str]) -> dict[str, Pa
     """Return the files of secrets that belong to fields, by folded variable.
 
     Raises:
-        ConfigError: a directory cannot be read.
+        ConfigError: every directory that cannot be read, one sentence each.
     """
     fold, wanted = folded(cls), _belongs_to(cls, fields)
-    found: dict[str, Path] = {}
+    found, problems = dict[str, Path](), list[str]()
     for variable in DIRECTORIES if fields else ():
-        for name in filter(wanted, _listed(variable)):
-            found.setdefault(fold(name), Path(os.environ[variable], name))
+        try:
+            for name in filter(wanted, _listed(variable)):
+                found.setdefault(fold(name), Path(os.environ[variable], name))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
     return found
 
 
@@ -114,20 +119,19 @@ def credentials(cls: type[BaseSettings], fields: Sequence[str]) -> Credentials:
         return Credentials()
     path, wanted = Path(named), _belongs_to(cls, fields)
     content = _json(path)
-    name = getattr(cls, SECTION, None)
+    name: Any = getattr(cls, SECTION, None)
     inside = content.get(name) if name else None
-    if not isinstance(inside, dict | None) and not wanted(str(name)):
+    if isinstance(inside, dict):
+        del content[name]
+    elif inside is not None and not wanted(name):
         raise ConfigError(f"{path}: {name}: write it as an object: {{{name!r}: {{...}}}}")
     kept, _ = without_unknown(cls, inside if isinstance(inside, dict) else {})
     keys = {key for each in fields for key in (each, *aliases(cls.model_fields[each]))}
     return Credentials(
         path,
-        {k: value for k, value in kept.items() if k in keys and value is not None},
-        {
-            k: value for k, value in content.items()
-            if wanted(k) and value is not None and value is not inside
-        },
-    )  # fmt: skip
+        {key: value for key, value in kept.items() if key in keys and value is not None},
+        {key: value for key, value in content.items() if wanted(key) and value is not None},
+    )
 
 
 def is_of_systemd(path: Path) -> bool:

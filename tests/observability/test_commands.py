@@ -235,6 +235,13 @@ def test_what_needs_a_person(
         assert words in each["problem"]
 
 
+def test_files_that_others_may_open_need_a_person() -> None:
+    """Given sentences about two files, Then each is a finding, after those of the store."""
+    found = list(findings(None, [], [], [], NOW, ["a: chmod 600 a", "b: chmod 600 b"]))
+    assert [each["about"] for each in found] == ["agent", "secrets", "secrets"]
+    assert found[2]["problem"] == "b: chmod 600 b"
+
+
 def test_doctor_says_that_reports_fail_while_the_heart_beats(
     folder: Path, server: Observability, run: Run, start: Start
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -469,16 +468,16 @@ def test_a_child_in_a_session_of_its_own_is_left_alone(
 ) -> None:
     """Given a child that writes for ever and has left the group, Then the run ends."""
     script = (
-        "import os, sys, time\n"
-        "if os.fork(): os._exit(0)\n"
+        "import os\n"
+        "away, gone = os.pipe()\n"
+        "if os.fork(): os._exit(os.read(away, 1) != b'x')\n"
         "os.setsid()\n"
         f"open({str(tmp_path / 'child')!r}, 'w').write(str(os.getpid()))\n"
-        "os.write(1, b'{\"id\": 1}\\n')\n"
+        "os.write(1, b'{\"id\": 1}\\n'); os.write(gone, b'x')\n"
         "while True: os.write(1, b'\\n' * 1000)\n"
     )
-    run(agent, [sys.executable, "-S", "-c", script])
-    pid = int((tmp_path / "child").read_text() or 0)
-    assert is_gone(pid)  # of the closed pipe
+    assert run(agent, [sys.executable, "-S", "-c", script]) == ["1"]
+    assert is_gone(int((tmp_path / "child").read_text()))  # of the closed pipe
 
 
 def test_a_program_that_closes_its_pipes_is_waited_for(agent: Agent) -> None:
@@ -505,6 +504,5 @@ def test_a_store_that_fails_ends_the_program(
 
 def test_signals_of_the_agent_do_not_reach_it(agent: Agent) -> None:
     """Given Ctrl-C for the agent's group, Then the program is in a group of its own."""
-    run(agent, sh("printf '{\"id\": %s}' $(ps -o pgid= -p $$)"))
-    assert int(names(agent)[0]) != os.getpgrp()
-    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    show = "import os; print('{\"id\": %d}' % (os.getpgrp() == os.getpid()))"
+    assert run(agent, [sys.executable, "-S", "-c", show]) == ["1"]

@@ -192,6 +192,18 @@ def test_classes_without_prefix_or_section_find_theirs(
     assert Sections().get(Prefix).key == "b"
 
 
+def test_a_section_may_be_called_as_a_variable(credentials: Place) -> None:
+    """Given `token` as both, Then a text is the variable, and an object the section."""
+
+    class Both(Settings, section="token"):
+        value: str = Field(validation_alias="TOKEN")
+
+    credentials({"token": "t"})
+    assert Sections().get(Both).value == "t"
+    credentials({"token": {"value": "s"}})
+    assert Sections().get(Both).value == "s"
+
+
 def test_cases_count_where_the_class_says_so(directory: Place) -> None:
     """Given case_sensitive, Then only the exact name is read."""
 
@@ -322,6 +334,13 @@ def test_a_directory_that_is_none_is_told(
     (tmp_path / "file").write_text(CANARY)
     monkeypatch.setenv(variable, str(tmp_path / "file"))
     assert problems()[0].endswith("cannot be read: Not a directory")
+
+
+def test_every_directory_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given two of them, Then both are lines."""
+    monkeypatch.setenv(SYSTEMD, "/nowhere")
+    monkeypatch.setenv(OWN, "/nowhere")
+    assert [each.split(":")[0] for each in problems()] == [SYSTEMD, OWN]
 
 
 def test_an_empty_variable_names_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
