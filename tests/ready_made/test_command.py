@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,10 +21,12 @@ from pydantic import SecretStr
 from jobs.command import command
 from jobs.command_process import Lines
 from py_agent import Agent, Event, timeout
+from py_agent.clock import SystemClock
 from py_agent.errors import ConfigError
 from py_agent.registry import FOR_JOBS
 from py_agent.settings.conversion import convert_arguments
 from py_agent.testing import AgentUnderTest
+from py_agent.timeouts import clock_of_call
 
 SECRET = "canary-4711-secret"
 LIMIT = 10.0  # seconds, far above what anything takes; only a hang meets it
@@ -397,38 +401,74 @@ def test_it_runs_in_the_folder_without_input_or_shell(agent: Agent, tmp_path: Pa
 # Programs that do not end
 
 
+# A program that writes down its number and that of its child, and waits for ever.
 GROUP = "echo $$ > {0}/pid; sleep 1000 & echo $! > {0}/child; {1} wait"
+
+
+def started(folder: Path) -> float:
+    """Return 0, and an hour more as soon as a program and its child run: time is up."""
+    child = folder / "child"
+    return 3_600.0 if child.exists() and child.read_text().endswith("\n") else 0.0
+
+
+@pytest.fixture
+def hour(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Lets an hour pass for the program when it and its child run.
+
+    The first moment that is asked for is the start, whatever runs by then.
+    """
+    real, asked = time.monotonic, count()
+    made = SimpleNamespace(
+        monotonic=lambda: real() + (started(tmp_path) if next(asked) else 0.0)
+    )
+    monkeypatch.setattr("jobs.command_process.time", made)
+
+
+class Hurried(SystemClock):
+    """A clock on which an hour passes when a program and its child run.
+
+    Args:
+        folder: where they say so.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def boot(self) -> float:
+        return super().boot() + started(self._folder)
 
 
 def both_gone(folder: Path) -> bool:
     return all(is_gone(int((folder / each).read_text())) for each in ("pid", "child"))
 
 
-def test_the_time_of_a_program_is_limited(agent: Agent, tmp_path: Path) -> None:
+def test_the_time_of_a_program_is_limited(agent: Agent, tmp_path: Path, hour: None) -> None:
     """Given a program and its child that do not end, Then both are ended in time."""
     began = time.monotonic()
-    with pytest.raises(TimeoutError, match="^/bin/sh did not end within 0.1 s$"):
-        run(agent, sh(GROUP.format(tmp_path, "")), timeout=0.1)
+    with pytest.raises(TimeoutError, match="^/bin/sh did not end within 900 s$"):
+        run(agent, sh(GROUP.format(tmp_path, "")), timeout=900)
     assert both_gone(tmp_path)
     assert time.monotonic() - began < LIMIT
 
 
 def test_one_that_does_not_listen_is_killed(
-    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, tmp_path: Path, hour: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a program that ignores SIGTERM, Then it is killed after the grace time."""
     monkeypatch.setattr("jobs.command_process.GRACE", 0.05)
     with pytest.raises(TimeoutError):
-        run(agent, sh(GROUP.format(tmp_path, "trap '' TERM; while :; do :; done;")),
-            timeout=0.1)  # fmt: skip
+        run(agent, sh("trap '' TERM;" + GROUP.format(tmp_path, "wait; wait;")))
     assert both_gone(tmp_path)
 
 
 def test_a_program_ends_with_the_scope_of_a_timeout(agent: Agent, tmp_path: Path) -> None:
     """Given timeout(...) around it, When that time is up, Then the program is ended."""
+    token = clock_of_call.set(Hurried(tmp_path))
     with pytest.raises(TimeoutError, match="ended, as the time for this step is up"):
-        with timeout(0.1, "all of it"):
+        with timeout(900, "all of it"):
             run(agent, sh(GROUP.format(tmp_path, "")))
+    clock_of_call.reset(token)
     assert both_gone(tmp_path)
 
 
