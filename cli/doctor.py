@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import click
 from py_agent.cli import output
 from py_agent.cli.options import Common, common
+
+from py_agent.errors import AgentError
 
 Row = dict[str, Any]
 
@@ -27,7 +30,8 @@ def doctor(as_json: bool, common: Common) -> None:
 
     Told are: no agent on the store, jobs that are paused, silent or failing, or of which
     too many events are held, listeners that are paused, parked, failing or long behind,
-    and dead letters. Exit code 1 if there is anything.
+    dead letters, and files with secrets that others may open. Exit code 1 if there is
+    anything.
     """
     from py_agent.clock import to_micros
     from py_agent.store.listing import reading
@@ -40,7 +44,7 @@ def doctor(as_json: bool, common: Common) -> None:
         silent = [job["name"] for job in jobs if _is_silent(listing, job["name"])]
         withheld = listing.withheld()
     pid = holder(path)
-    found = list(findings(pid, jobs, listeners, silent, now, withheld))
+    found = list(findings(pid, jobs, listeners, silent, now, withheld, _exposed(common)))
     if as_json:
         click.echo(output.as_json(found))
     for each in [] if as_json else found:
@@ -58,6 +62,7 @@ def findings(
     silent: list[str],
     now: datetime,
     withheld: Sequence[Row] = (),
+    exposed: Iterable[str] = (),
 ) -> Iterator[Row]:
     """Yield what needs a person, as rows of `about` and `problem`.
 
@@ -68,6 +73,7 @@ def findings(
         silent: the jobs that have not succeeded for longer than expected.
         now: the present moment, aware.
         withheld: rows as `Listing.withheld` returns them.
+        exposed: a sentence for each file with secrets that others may open.
     """
     if pid is None:
         yield _problem("agent", "none runs on this store")
@@ -88,6 +94,26 @@ def findings(
             yield _problem(f"job {each['job']}", _waits(each))
     for listener in listeners:
         yield from _of_listener(listener, now)
+    yield from (_problem("secrets", each) for each in exposed)
+
+
+def _exposed(common: Common) -> list[str]:
+    """Return the sentences about files with secrets that others may open.
+
+    Which values are secret is said by the code that agent.toml names, as far as it can
+    be imported; what is wrong with that code is told when the agent starts.
+    """
+    from py_agent.settings.sections import Sections
+
+    common.prepare("error")
+    entries: list[Any] = []
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # with --json, stdout is one array
+            registry = common.agent(None, needed=False).registry
+        entries = [*registry.jobs, *registry.listeners]
+    except AgentError:
+        pass
+    return Sections(common.config).exposed(entries)
 
 
 def _waits(row: Row) -> str:

@@ -258,6 +258,14 @@ def test_events_that_are_withheld_need_a_person(
     assert said is None or said in told[0]
 
 
+def test_files_that_others_may_open_need_a_person() -> None:
+    """Given sentences about two files, Then each is a finding, after those of the store."""
+    exposed = ["a: chmod 600 a", "b: chmod 600 b"]
+    found = list(findings(None, [], [], [], NOW, exposed=exposed))
+    assert [each["about"] for each in found] == ["agent", "secrets", "secrets"]
+    assert found[2]["problem"] == "b: chmod 600 b"
+
+
 def test_doctor_says_that_reports_fail_while_the_heart_beats(
     folder: Path, server: Observability, run: Run, start: Start
 ) -> None:

@@ -20,6 +20,7 @@ FREE = {
     "store/side_file.py",
     "store/wakeup.py",
     "settings/config.py",
+    "settings/stored.py",
     "loading.py",
     "cli/options.py",  # --data @FILE; only where the wheel is installed
 }

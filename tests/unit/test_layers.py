@@ -20,8 +20,9 @@ HOUSE = PACKAGE.parent  # the checkout
 ORDER = """
     errors clock json_text identity events failures filters retry lengths matching
     arguments
-    settings.mistakes settings.conversion settings.config settings.places
-    settings.classes settings.sections settings.kinds settings.__init__ registry signals
+    settings.mistakes settings.conversion settings.config settings.stored settings.places
+    settings.sources settings.classes settings.exposed settings.sections settings.kinds
+    settings.__init__ registry signals
     stopping timeouts threads timing phrases planning service memory store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
     store.schema store.subscriptions store.holding store.deliveries store.runs store.states

@@ -220,7 +220,8 @@ def test_settings_are_checked_with_all_the_rest(folder: Path) -> None:
     text = "[shop]\npages = 'x'\n[shpo]\n[[jobs]]\nrun = 'mine.job'\nevry = 5\n"
     config(folder, text)
     told = "\n".join(mistakes())
-    for said in ("[[jobs]] 1: there is no key 'evry'", "[shop] pages: ", "[shop] url: ",
+    for said in ("[[jobs]] 1: there is no key 'evry'", "[shop] pages: ",
+                 "[shop] url is missing. Put it in agent.toml as [shop] url, in the ",
                  "there is no section 'shpo'; did you mean shop?"):  # fmt: skip
         assert said in told
     assert len(told.splitlines()) == 4
