@@ -1,0 +1,105 @@
+"""Counts, names and tables of a report, as text or HTML. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from py_agent.cli.report_svg import escape
+
+MOST_NAME = 48
+MOST_TITLE = 400
+
+
+def count(value: int) -> str:
+    """Return a number as it is read, as "1,204"."""
+    return f"{value:,}"
+
+
+def plural(value: int, one: str, many: str | None = None) -> str:
+    """Return a number with its word, as "1 event" or "2 events"."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of so many characters at most; its end is kept, too."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+def name(text: object, most: int = MOST_NAME) -> str:
+    """Return a name as HTML: escaped, shortened, and in its own direction of writing."""
+    whole = str(text)
+    short = shortened(whole, most)
+    title = "" if short == whole else f' title="{escape(shortened(whole, MOST_TITLE))}"'
+    return f"<bdi{title}>{escape(short)}</bdi>"
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = (),
+    wide: bool = False,
+) -> str:  # fmt: skip
+    """Return a table.
+
+    Args:
+        head: the columns' names.
+        rows: the cells, as HTML.
+        numbers: the columns that hold numbers.
+        wide: whether a phone shows each row as lines below each other.
+    """
+    kinds = [' class="n"' if n in numbers else "" for n in range(len(head))]
+    titles = "".join(
+        f'<th scope="col"{kind}>{escape(each)}</th>'
+        for kind, each in zip(kinds, head, strict=True)
+    )
+    labels = [f' data-label="{escape(each)}"' if wide else "" for each in head]
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{kind}{label}>{cell}</td>"
+            for kind, label, cell in zip(kinds, labels, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    what = "wide" if wide else "slim"
+    return f"<table class="{what}"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def as_table(table: str) -> str:
+    """Return a table that is there for who asks for it."""
+    return f"<details><summary>As a table</summary>{table}</details>"
+
+
+def panel(title: str, lead: str, *parts: str) -> str:
+    """Return a section; the lead is HTML, and says what is to be seen."""
+    return (
+        f'<section><h2>{escape(title)}</h2><p class="soft">{lead}</p>'
+        f"{''.join(parts)}</section>"
+    )
+
+
+def row(label: str, plot: str, note: str, kind: str = "") -> str:
+    """Return one row of small multiples; label and note are HTML."""
+    return (
+        f'<div class="row {kind}"><div class="name">{label}</div>{plot}'
+        f'<div class="note">{note}</div></div>'
+    )
+
+
+def rows(parts: Iterable[str], axis: str, kind: str = "") -> str:
+    """Return rows of small multiples above their axis."""
+    return f'<div class="rows {kind}">{"".join(parts)}{axis}</div>'
+
+
+def axis(ticks: Sequence[tuple[float, str]]) -> str:
+    """Return an axis: where each tick is, as a share of the width, and its label."""
+    spans = [
+        f"<span{' class=odd' if n % 2 and len(ticks) > 4 else ''} "
+        f'style="left:{100 * share:.2f}%">{escape(label)}</span>'
+        for n, (share, label) in enumerate(ticks)
+        if share < 0.95
+    ]
+    inner = f'<div class="axis" aria-hidden="true">{"".join(spans)}</div>'
+    return f'<div class="row">{inner}</div>'
