@@ -8,15 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from py_agent.cli.doctor import HEARTBEAT
+from py_agent.cli.report_deliveries import dead_panel, delivery_panel, owed_panel
+from py_agent.cli.report_events import event_panel, named_panel
 from py_agent.cli.report_facts import Facts, Row
-from py_agent.cli.report_panels import (
-    dead_panel,
-    delivery_panel,
-    event_panel,
-    named_panel,
-    owed_panel,
-    run_panel,
-)
+from py_agent.cli.report_runs import run_panel
 from py_agent.cli.report_shapes import latencies, quantile, say_length
 from py_agent.cli.report_style import CSS
 from py_agent.cli.report_svg import escape
@@ -100,7 +95,7 @@ def _problems(rows: list[Row]) -> str:
 
 
 def _told(problem: object) -> str:
-    return f"<bdi>{escape(shortened(str(problem), 300))}</bdi>"
+    return f"<bdi>{escape(shortened(str(problem), 200))}</bdi>"
 
 
 def _figures(facts: Facts) -> str:
@@ -191,7 +186,7 @@ def _median(facts: Facts) -> str:
     sums = [sum(column) for column in zip(*(row.counts for row in rows), strict=True)]
     half, most = quantile(sums, 0.5), quantile(sums, 0.95)
     if half is None:
-        return _figure("Delivered", "0", "nothing was to be delivered")
+        return _figure("Delivered", "0", "no delivery has ended")
     told = f"half of {count(sum(sums))} deliveries; 95% within {escape(say_length(most))}"
     return _figure("Delivered within", say_length(half), told)
 

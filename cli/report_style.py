@@ -27,7 +27,7 @@ p{margin:.2rem 0 .9rem;max-width:44rem}
 .kicker{font-size:.85rem;margin:0}
 .mark{display:inline-block;width:.78em;height:.78em;margin-right:.3em;vertical-align:-.02em}
 .well .mark{color:var(--good)}.ill .mark{color:var(--bad)}
-code{font:.86em ui-monospace,"SF Mono",Menlo,Consolas,monospace}
+code{white-space:nowrap;font:.86em ui-monospace,"SF Mono",Menlo,Consolas,monospace}
 .problems{list-style:none;margin:1.1rem 0 0;padding:0;border-top:1px solid var(--line)}
 .problems li{display:grid;grid-template-columns:minmax(9rem,17rem) 1fr;gap:0 1.2rem;
 padding:.42rem 0;border-bottom:1px solid var(--line)}
@@ -64,7 +64,7 @@ display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical}
 .plot .crash,.key .crash{fill:var(--ink)}
 .plot .area{fill:var(--pale)}.plot .edge{stroke:var(--blue);stroke-width:1.6}
 .plot .half{stroke:var(--ink);stroke-width:2}
-.plot .most{stroke:var(--bad);stroke-width:2;stroke-dasharray:3 2.5}
+.plot .most{stroke:var(--ink);stroke-width:2;stroke-dasharray:3 2.5}
 .hover{fill:transparent}.hover:hover{fill:var(--ink);opacity:.09}
 .axis{position:relative;height:1.35rem;grid-column:2;font-size:.76rem;color:var(--soft)}
 .axis span{position:absolute;top:.1rem;padding-left:.25rem;white-space:nowrap;
@@ -73,7 +73,7 @@ border-left:1px solid var(--base);line-height:1.1}
 margin:.1rem 0 0;padding:0;list-style:none}
 .key svg{width:14px;height:22px;vertical-align:-6px;margin-right:.35rem}
 .key .half{stroke:var(--ink);stroke-width:2}
-.key .most{stroke:var(--bad);stroke-width:2;stroke-dasharray:3 2.5}
+.key .most{stroke:var(--ink);stroke-width:2;stroke-dasharray:3 2.5}
 details{margin:.7rem 0 0;font-size:.86rem}
 summary{color:var(--soft);cursor:pointer;width:fit-content}
 summary:focus-visible{outline:2px solid var(--blue);outline-offset:3px}
@@ -97,7 +97,8 @@ header{padding-top:1.5rem}h1{font-size:1.65rem}
 .name{text-align:left;align-self:end}.note{text-align:right;align-self:end}
 .note small{display:inline;margin-left:.45rem}
 .row .plot,.axis{grid-column:1/-1;margin-top:.2rem}
-.row .plot{grid-row:2}.odd{display:none}
+.row .plot{grid-row:2}.odd,.late{display:none}
+.row.foot{padding:0}
 table.wide thead{position:absolute;width:1px;height:1px;overflow:hidden;
 clip-path:inset(50%)}
 table.wide tr{display:block;padding:.55rem 0;border-bottom:1px solid var(--line)}

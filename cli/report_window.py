@@ -75,12 +75,14 @@ class Window:
     Args:
         edges: where the bins begin, and the end of the last one, which is the present.
         width: the length of a bin, in words.
+        seconds: the same, about.
         ticks: what the axis shows.
         zone: the time zone; None for the machine's own.
     """
 
     edges: tuple[int, ...]
     width: str
+    seconds: float
     ticks: tuple[Tick, ...]
     zone: tzinfo | None
 
@@ -107,7 +109,7 @@ class Window:
             local = from_micros(micros).astimezone(self.zone)
         except (TypeError, OverflowError, ValueError):
             return "at an impossible time"
-        seconds = ":%S" if self.end - self.start < 10 * 60 * 1_000_000 else ""
+        seconds = ":%S" if self.seconds < 60 else ""
         year = " %Y" if self._has_years() or not self._holds(micros) else ""
         return local.strftime(f"%a {local.day} %b{year}, %H:%M{seconds}")
 
@@ -185,7 +187,7 @@ def window_of(since: datetime, now: datetime, zone: tzinfo | None) -> Window:
     step = next((each for each in STEPS if length / each.seconds <= MOST_BINS), STEPS[-1])
     begins = list(_marks(since, now, step, zone))
     edges = (*begins, max(to_micros(now), begins[-1] + 1))
-    return Window(edges, step.words, _ticks(edges, zone), zone)
+    return Window(edges, step.words, step.seconds, _ticks(edges, zone), zone)
 
 
 def _ticks(edges: Sequence[int], zone: tzinfo | None) -> tuple[Tick, ...]:

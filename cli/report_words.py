@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from py_agent.cli.report_svg import escape
+from py_agent.cli.report_window import Window
 
+MOST_ROWS = 12  # jobs or listeners with a row of their own
+MOST_CAUSE = 240  # characters of an error
 MOST_NAME = 48
 MOST_TITLE = 400
 
@@ -64,7 +67,8 @@ def table(
         for row in rows
     )
     what = "wide" if wide else "slim"
-    return f"<table class="{what}"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+    head_row = f"<thead><tr>{titles}</tr></thead>"
+    return f'<table class="{what}">{head_row}<tbody>{body}</tbody></table>'
 
 
 def as_table(table: str) -> str:
@@ -96,10 +100,35 @@ def rows(parts: Iterable[str], axis: str, kind: str = "") -> str:
 def axis(ticks: Sequence[tuple[float, str]]) -> str:
     """Return an axis: where each tick is, as a share of the width, and its label."""
     spans = [
-        f"<span{' class=odd' if n % 2 and len(ticks) > 4 else ''} "
+        f'<span class="{_when_narrow(n, share, len(ticks))}" '
         f'style="left:{100 * share:.2f}%">{escape(label)}</span>'
         for n, (share, label) in enumerate(ticks)
         if share < 0.95
     ]
     inner = f'<div class="axis" aria-hidden="true">{"".join(spans)}</div>'
-    return f'<div class="row">{inner}</div>'
+    return f'<div class="row foot">{inner}</div>'
+
+
+def _when_narrow(number: int, share: float, ticks: int) -> str:
+    """Return the class of a label: those that a phone has no room for are left out."""
+    if share > 0.84:
+        return "late"
+    return "odd" if number % 2 and ticks > 4 else ""
+
+
+def article(width: str) -> str:
+    """Return a length of time with its article, where it has one."""
+    if width[0].isdigit():
+        return width
+    return f"an {width}" if width == "hour" else f"a {width}"
+
+
+def shares_of(window: Window) -> list[float]:
+    """Return the edges of the bins as shares of the width."""
+    return [window.share(edge) for edge in window.edges]
+
+
+def time_axis(window: Window) -> tuple[list[float], str]:
+    """Return where the grid's lines are, and the axis."""
+    ticks = [(window.share(tick.at), tick.label) for tick in window.ticks]
+    return [share for share, _ in ticks], axis(ticks)
