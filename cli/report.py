@@ -13,6 +13,8 @@ from py_agent.cli.options import Common, common
 from py_agent.errors import UsageError
 from py_agent.failures import printable
 
+SIDES = ("", "-wal", "-shm", ".lock", ".inside")  # what belongs to a store
+
 
 @click.command()
 @click.option(
@@ -36,14 +38,23 @@ def report(since: str, output: str, common: Common) -> None:
 
     now = datetime.now(UTC)
     begin = parse_since(since, now, None)
-    text = page(read_facts(common.store(), begin, now, None)).encode()
+    store = common.store()
+    text = page(read_facts(store, begin, now, None)).encode()
     if output == "-":
-        click.get_binary_stream("stdout").write(text)
+        click.echo(text, nl=False)
         return
     target = Path(output)
+    _keep_store(target, store)
     write_whole(target, text)
     shown = printable(str(target))
     click.echo(f"{shown} is written ({len(text) / 1_000:,.0f} kB); open it in a browser")
+
+
+def _keep_store(target: Path, store: Path) -> None:
+    """Refuse to write over the store or a file that belongs to it."""
+    taken = [f"{os.path.realpath(store)}{end}" for end in SIDES]
+    if os.path.realpath(target) in taken:
+        raise UsageError(f"--output: {target} is the store; name another file")
 
 
 def write_whole(target: Path, content: bytes) -> None:

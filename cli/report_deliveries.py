@@ -68,7 +68,7 @@ def delivery_panel(facts: Facts) -> str:
         _length_row(f"l{number}", each, lengths, grid) for number, each in enumerate(shown)
     ]
     return panel(
-        "Delivery time", lead, _length_key(), rows(parts, axis(ticks)),
+        "Delivery time", lead, _length_key(), rows(parts, axis(ticks), "lengths"),
         as_table(_length_table(found[: MOST_ROWS * 2])),
     )  # fmt: skip
 

@@ -57,7 +57,7 @@ display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical}
 .plot .grid{stroke:var(--grid);stroke-width:1}
 .plot .base{stroke:var(--base);stroke-width:1}
 .plot .bar{fill:var(--blue)}.plot .ok,.key .ok{fill:var(--band)}
-.others .bar{fill:var(--soft)}
+.lengths .bar{fill:var(--band)}.others .bar{fill:var(--soft)}
 .plot .span,.key .span{fill:var(--band)}
 .plot .skip,.key .skip{fill:var(--soft)}
 .plot .fail,.key .fail{fill:var(--bad)}

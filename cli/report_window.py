@@ -183,7 +183,8 @@ def window_of(since: datetime, now: datetime, zone: tzinfo | None) -> Window:
         now: the present, aware.
         zone: the time zone; None for the machine's own.
     """
-    length = max(1.0, (now - since).total_seconds())
+    since = min(since, now - timedelta(seconds=1))
+    length = (now - since).total_seconds()
     step = next((each for each in STEPS if length / each.seconds <= MOST_BINS), STEPS[-1])
     begins = list(_marks(since, now, step, zone))
     edges = (*begins, max(to_micros(now), begins[-1] + 1))
