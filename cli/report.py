@@ -76,7 +76,7 @@ def write_whole(target: Path, content: bytes) -> None:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:80]}.")
+    descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=".report-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

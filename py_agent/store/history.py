@@ -174,7 +174,8 @@ class History:
             .order_by(runs.c.id.desc())
             .limit(MOST_SPANS)
         )
-        return [Span(*row) for row in self._stretch.rows(query)]
+        found = self._stretch.rows(query)
+        return [Span(r[0], int(r[1]), None if r[2] is None else int(r[2])) for r in found]
 
     def troubles(self) -> list[Trouble]:
         """Return the last run of each job that failed or crashed."""

@@ -72,10 +72,10 @@ class Page:
         assert "exceptionDetails" not in done, done
         return done["result"].get("value")
 
-    def picture(self) -> bytes:
+    def picture(self, scale: float = 1) -> bytes:
         """Return what the page looks like, all of it, as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        area = {"x": 0, "y": 0, "scale": 1, **{k: size[k] for k in ("width", "height")}}
+        area = {"x": 0, "y": 0, "scale": scale, **{k: size[k] for k in ("width", "height")}}
         done = self.call("Page.captureScreenshot", clip=area, captureBeyondViewport=True)
         return base64.b64decode(done["data"])
 
