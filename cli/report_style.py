@@ -88,6 +88,8 @@ td small{display:block;color:var(--soft)}
 .none{color:var(--soft)}
 footer{margin-top:3.6rem;padding-bottom:3rem;font-size:.82rem}
 footer p{max-width:52rem;margin:.3rem 0;border:0}
+@media(max-width:58rem){.row{grid-template-columns:8.5rem minmax(0,1fr) 7.5rem}
+.axis{font-size:.7rem}}
 @media(max-width:44rem){
 main,header,footer{padding-left:1rem;padding-right:1rem}
 header{padding-top:1.5rem}h1{font-size:1.65rem}
@@ -108,6 +110,9 @@ th,td{padding-right:.5rem}}
 @media print{
 :root{--bg:#fff;--ink:#000;--soft:#444;--line:#ccc;--grid:#e6e6e6;--base:#999;
 --blue:#0072b2;--band:#4a94c1;--pale:#0072b233;--bad:#d55e00;--badtext:#a64400;--good:#00664b}
-body{font-size:10pt;print-color-adjust:exact;-webkit-print-color-adjust:exact}
-section{break-inside:avoid;margin-top:1.6rem}details{display:none}tr,.row{break-inside:avoid}}
+body{font-size:9.5pt;print-color-adjust:exact;-webkit-print-color-adjust:exact}
+main,header,footer{padding:0;max-width:none}section{margin-top:1.5rem}
+h2,h3{break-after:avoid}.rows,tr{break-inside:avoid}h2+p{break-after:avoid;break-inside:avoid}
+.row{grid-template-columns:8.5rem minmax(0,1fr) 7.5rem}
+.axis{font-size:7pt}details{display:none}}
 """

@@ -111,22 +111,21 @@ def _strip_cell(
         yield worst, _box(left, wide, BAND, max(3.0, tall * share))
 
 
-def area(values: Sequence[int], reached: float = 1.0, height: int = AREA) -> str:
+def area(values: Sequence[int], height: int = AREA) -> str:
     """Return a stepped area: how much there was at the end of each step.
 
     Args:
         values: the counts.
-        reached: how far across the last one goes, as a share of the width.
         height: of the highest.
     """
     most = max(values, default=0) or 1
-    wide = WIDE * reached / max(1, len(values))
+    wide = WIDE / max(1, len(values))
     path, last = [], 0
     for n, value in enumerate(values):
         if value != last:
             path.append(f"H{_n(n * wide)}V{_n(height - (height - 2) * value / most)}")
             last = value
-    line = f"M0,{height}{''.join(path)}H{_n(WIDE * reached)}"
+    line = f"M0,{height}{''.join(path)}H{WIDE}"
     return (
         f'<path class="area" d="{line}V{height}H0Z"/><path class="edge" d="{line}"/>'
         f"{_base(height)}"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from py_agent.cli.report_svg import escape
 from py_agent.cli.report_window import Window
+
+# Where a long name may go on in the next line; none of these is within an entity.
+_BREAKS = re.compile(r"([._/@:-])(?=\w)")
 
 MOST_ROWS = 12  # jobs or listeners with a row of their own
 MOST_CAUSE = 240  # characters of an error
@@ -36,7 +40,8 @@ def name(text: object, most: int = MOST_NAME) -> str:
     whole = str(text)
     short = shortened(whole, most)
     title = "" if short == whole else f' title="{escape(shortened(whole, MOST_TITLE))}"'
-    return f"<bdi{title}>{escape(short)}</bdi>"
+    shown = _BREAKS.sub(r"\1<wbr>", escape(short))
+    return f"<bdi{title}>{shown}</bdi>"
 
 
 def table(
