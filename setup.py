@@ -56,6 +56,7 @@ setup(
     packages=[
         *find_packages(include=["py_agent", "py_agent.*"]),
         "py_agent.cli",
+        "py_agent.cli.report",
         "py_agent.migrations",
         "py_agent.migrations.versions",
         "jobs",
@@ -63,6 +64,7 @@ setup(
     ],
     package_dir={
         "py_agent.cli": "cli",
+        "py_agent.cli.report": "cli/report",
         "py_agent.migrations": "migrations",
         "py_agent.migrations.versions": "migrations/versions",
     },

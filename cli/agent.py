@@ -22,6 +22,7 @@ _COMMANDS = {
     "resume": "change",
     "forget-listener": "change",
     "doctor": "doctor",
+    "report": "report.command",
     "observability": "observability",
 }
 

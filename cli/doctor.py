@@ -41,7 +41,7 @@ def doctor(as_json: bool, common: Common) -> None:
     now = datetime.now(UTC)
     with reading(path) as listing:
         jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
-        silent = [job["name"] for job in jobs if _is_silent(listing, job["name"])]
+        silent = [job["name"] for job in jobs if is_silent(listing, job["name"])]
         withheld = listing.withheld()
     pid = holder(path)
     found = list(findings(pid, jobs, listeners, silent, now, withheld, _exposed(common)))
@@ -162,7 +162,7 @@ def _problem(about: str, problem: str) -> Row:
     return {"about": about, "problem": problem}
 
 
-def _is_silent(listing: Any, job: str) -> bool:
+def is_silent(listing: Any, job: str) -> bool:
     """Return whether the last that was told of a job is that it is silent."""
     told = [
         row

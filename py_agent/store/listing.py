@@ -278,12 +278,19 @@ def reading(path: Path) -> Iterator[Listing]:
         StoreMissingError: there is none.
         StoreError: it cannot be read.
     """
+    with connected(path) as connection:
+        yield Listing(path, connection)
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[Connection]:
+    """Lend a connection that can change nothing; as `reading` does."""
     schema.verify_current(path, writing=False)
     with storage_errors(path), damaged_values(path):
         engine = open_to_read(path)
         try:
             with engine.connect() as connection:
-                yield Listing(path, connection)
+                yield connection
         finally:
             engine.dispose()
 
