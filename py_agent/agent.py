@@ -277,7 +277,9 @@ class Agent:
         """
         if note(self):
             return
-        log_to_stderr()
+        if not logging.getLogger().handlers:
+            level, written = self._choices.logging()
+            log_to_stderr(getattr(logging, level.upper()), written)
         log.info("Starting agent")
         try:
             self._run(lambda: self._start(scheduling=True))

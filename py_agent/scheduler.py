@@ -145,7 +145,8 @@ class Scheduler:
             for run in unended:
                 run.abandoned = True
         for run in unended:
-            log.warning("job %s did not end before the stop", run.job.name)
+            log.warning("job %s did not end before the stop", run.job.name,
+                        extra={"job": run.job.name, "run": run.number})  # fmt: skip
             failure = Failure("NotEnded", "did not end before stop")
             if self._reports is not None:
                 self._reports.ended(run, failure)
@@ -283,13 +284,15 @@ class Scheduler:
         try:
             known = self._runs.job(entry.job.name)
         except StoreError as error:
-            log.error("job %s does not run: %s", entry.job.name, error)
+            log.error("job %s does not run: %s", entry.job.name, error,
+                      extra={"job": entry.job.name})  # fmt: skip
             self._failures += 1
             self._put_off(entry)
             return
         if known.paused and entry.skip_row is None:  # once, and not at each due time
             log.warning("job %s is paused: %s; agent resume %s lets it go on",
-                        entry.job.name, known.pause_reason, entry.job.name)  # fmt: skip
+                        entry.job.name, known.pause_reason, entry.job.name,
+                        extra={"job": entry.job.name})  # fmt: skip
         if entry.job.keep and known.crashes >= CRASH_LIMIT - 1 and not entry.delayed:
             # It was inside its function at each crash, guilty or not: a while later, so
             # that a guilty one leaves the others time to work, and to be acquitted.
