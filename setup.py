@@ -13,9 +13,11 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = "0.1.0"
 
+METRICS = ["prometheus-client>=0.21,<1"]
 NOTIFY = ["apprise>=2.0,<3"]
 
 TEST = [
+    *METRICS,
     *NOTIFY,
     "coverage>=7.6",
     "feedparser>=6.0.11,<7",
@@ -23,6 +25,7 @@ TEST = [
     "pytest>=8.3",
     "pytest-randomly>=3.15",
     "pytest-xdist>=3.6",
+    "pyyaml>=6",
     "responses>=0.25",
     "time-machine>=2.15",
     "trustme>=1.1",
@@ -77,6 +80,7 @@ setup(
     ],
     extras_require={
         "feeds": ["feedparser>=6.0.11,<7"],
+        "metrics": METRICS,
         "notify": NOTIFY,
         "test": TEST,
         "dev": [*TEST, "build>=1.2", "mypy>=1.13", "ruff>=0.8"],

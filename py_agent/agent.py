@@ -34,6 +34,7 @@ from .supervisor import Supervisor
 if TYPE_CHECKING:
     from .engine import Engine
     from .fluent import Schedule
+    from .metrics_server import MetricsServer
     from .observability.run_reports import RunReports
     from .settings.sections import Sections
     from .store.event_store import EventStore
@@ -84,6 +85,7 @@ class Agent:
         self._started_in = 0  # the process that called start()
         self._doorbell = Doorbell()
         self._grace = 0.0  # of the engine that runs
+        self._metrics: MetricsServer | None = None  # of the engine that runs
         self._supervisor = Supervisor()  # told how the process stands, while go() runs
         self._sections: Sections | None = None
         self._parts: dict[str, Any] = {}  # of the engine, that a test replaces
@@ -389,18 +391,35 @@ class Agent:
             if scheduling and not (self._registry.jobs or self._registry.listeners):
                 log.warning("There are no jobs and no listeners, so nothing will happen")
             self._grace = self._choices.grace()
-            self._engine = engine = Engine(
-                path, self._store.get, self._clock, self._registry, self.schedule,
-                self._doorbell, self._settings, Limits(**self._choices.limits()),
-                reports, pulse=self._pulse(), **self._parts,
-            )  # fmt: skip
+            metrics = self._listen_for_metrics() if scheduling else None
+            engine: Engine | None = None
             try:
+                self._engine = engine = Engine(
+                    path, self._store.get, self._clock, self._registry, self.schedule,
+                    self._doorbell, self._settings, Limits(**self._choices.limits()),
+                    reports, pulse=self._pulse(), **self._parts,
+                )  # fmt: skip
                 engine.start(scheduling)
+                if metrics is not None:
+                    metrics.start(engine.metrics())
             except BaseException:
                 self._engine = None
-                engine.stop(0)
+                if metrics is not None:
+                    metrics.stop()
+                if engine is not None:
+                    engine.stop(0)
                 raise
+            self._metrics = metrics
             return engine
+
+    def _listen_for_metrics(self) -> MetricsServer | None:
+        """Take the address for metrics, if there is one, before anything starts."""
+        address = self._choices.metrics()
+        if address is None:
+            return None
+        from .metrics_server import MetricsServer
+
+        return MetricsServer(*address)
 
     def _pulse(self) -> Pulse:
         """Return what pings the watchdog, at half the time that it allows."""
@@ -429,7 +448,10 @@ class Agent:
     def _stop_engine(self, close: bool) -> None:
         with self._lock:
             engine, self._engine = self._engine, None
+            metrics, self._metrics = self._metrics, None
             self._ending = engine
+        if metrics is not None:
+            metrics.stop()
         if engine is not None:
             engine.stop(self._grace, self._close if close else lambda: None)
             self._ending = None

@@ -182,6 +182,7 @@ class Runner:
         self._side_file.leave(run.slot)
         new, known = run.handler.counts
         outcome = Outcome.COMPLETED if failure is None else Outcome.FAILED
+        self._store.tally.run(run.job.name, outcome)
         result = RunResult(outcome, self.now(), new, known, failure)
         if run.left is None:
             self._store.runs.close(run.number, result)
@@ -198,8 +199,9 @@ class Runner:
         self._store.runs.set_crashes(run.job.name, 0)
         self._flush_soon()
 
-    def skip(self, job: str, row: int | None) -> int:
+    def skip(self, job: str, row: int | None, reason: str) -> int:
         """Record that a job was due and did not start; see `Runs.skip`."""
+        self._store.tally.skip(job, reason)
         number = self._store.runs.skip(job, self.now(), row)
         self._flush_soon()
         return number
