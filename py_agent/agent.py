@@ -18,7 +18,7 @@ from .clock import Clock, SystemClock
 from .context import Handler
 from .errors import AgentError
 from .filters import Match
-from .foreground import run_until_stopped
+from .foreground import Told, run_until_stopped
 from .json_text import MAX_DATA
 from .logs import log_to_stderr
 from .noting import importing, note
@@ -349,34 +349,21 @@ class Agent:
     ) -> int:
         """Run in the foreground, and tell what has started the process how it stands."""
         self._supervisor = supervisor = Supervisor.of_environment(os.environ)
-
-        def begin() -> Engine:
-            with supervisor.starting():
-                engine = start()
-            if not self._doorbell.rung:
-                supervisor.ready(self._summary())
-            return engine
-
-        def end() -> None:
-            supervisor.stopping(self._grace)
-            self.stop()
-
         try:
-            return run_until_stopped(self._doorbell, begin, end, self._abort, work)
-        except AgentError as error:
-            supervisor.failed(error)
-            raise
+            return run_until_stopped(
+                self._doorbell, start, self.stop, self._abort, work,
+                Told(supervisor, self._summary, lambda: self._grace),
+            )  # fmt: skip
         finally:
             self._supervisor = Supervisor()
 
     def _summary(self) -> str:
         """Return what this agent does, in one line."""
-        jobs, listeners = len(self._registry.jobs), len(self._registry.listeners)
-        return (
-            f"{jobs} {'job' if jobs == 1 else 'jobs'}, "
-            f"{listeners} {'listener' if listeners == 1 else 'listeners'} "
-            f"on {self.store_path()}"
+        found = {"job": len(self._registry.jobs), "listener": len(self._registry.listeners)}
+        told = (
+            f"{count} {word}{'' if count == 1 else 's'}" for word, count in found.items()
         )
+        return f"{', '.join(told)} on {self.store_path()}"
 
     def _start(self, scheduling: bool) -> Engine:
         from .engine import Engine, Limits
