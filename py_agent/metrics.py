@@ -84,7 +84,7 @@ class Metrics(Collector):
         yield self._publications()
         yield self._attempts()
         yield self._silent()
-        if HEARTBEAT in self._jobs():
+        if HEARTBEAT in self._jobs() or self._tally.beat is not None:
             yield Gauge(
                 "py_agent_heartbeat_age_seconds",
                 "Time since a heartbeat arrived at Observability, or since the start",
