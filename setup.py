@@ -15,11 +15,13 @@ VERSION = "0.1.0"
 
 # The cleaner is what justext asks lxml for by a name that older pips do not find.
 ARTICLES = ["trafilatura>=2.0,<3", "lxml-html-clean>=0.4,<1"]
+METRICS = ["prometheus-client>=0.21,<1"]
 NOTIFY = ["apprise>=2.0,<3"]
 SPREADSHEET = ["openpyxl>=3.1.2,<4"]
 
 TEST = [
     *ARTICLES,
+    *METRICS,
     *NOTIFY,
     *SPREADSHEET,
     "coverage>=7.6",
@@ -29,6 +31,7 @@ TEST = [
     "pytest>=8.3",
     "pytest-randomly>=3.15",
     "pytest-xdist>=3.6",
+    "pyyaml>=6",
     "responses>=0.25",
     "time-machine>=2.15",
     "trustme>=1.1",
@@ -72,7 +75,7 @@ setup(
     install_requires=[
         "alembic>=1.16,<2",
         "click>=8.1,<9",
-        "pydantic-settings>=2.6,<3",
+        "pydantic-settings>=2.12,<3",
         "requests>=2.32,<3",
         "cronsim>=2.6,<3",
         "rich>=13.7,<16",
@@ -86,6 +89,7 @@ setup(
     extras_require={
         "articles": ARTICLES,
         "feeds": ["feedparser>=6.0.11,<7"],
+        "metrics": METRICS,
         "notify": NOTIFY,
         "spreadsheet": SPREADSHEET,
         "test": TEST,

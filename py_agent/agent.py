@@ -18,20 +18,23 @@ from .clock import Clock, SystemClock
 from .context import Handler
 from .errors import AgentError
 from .filters import Match
-from .foreground import run_until_stopped
+from .foreground import Told, run_until_stopped
 from .json_text import MAX_DATA
 from .logs import log_to_stderr
 from .noting import importing, note
 from .occasion import Surroundings
 from .open_store import OpenStore
+from .pulse import Pulse
 from .registry import Job, Listener, Registry, Where, make_job, make_listener
 from .retry import RetryPolicy, Seconds, seconds
 from .signals import Doorbell
 from .stopping import Stop
+from .supervisor import Supervisor
 
 if TYPE_CHECKING:
     from .engine import Engine
     from .fluent import Schedule
+    from .metrics_server import MetricsServer
     from .observability.run_reports import RunReports
     from .settings.sections import Sections
     from .store.event_store import EventStore
@@ -82,6 +85,8 @@ class Agent:
         self._started_in = 0  # the process that called start()
         self._doorbell = Doorbell()
         self._grace = 0.0  # of the engine that runs
+        self._metrics: MetricsServer | None = None  # of the engine that runs
+        self._supervisor = Supervisor()  # told how the process stands, while go() runs
         self._sections: Sections | None = None
         self._parts: dict[str, Any] = {}  # of the engine, that a test replaces
         stop = Stop(self._clock)
@@ -280,7 +285,9 @@ class Agent:
         """
         if note(self):
             return
-        log_to_stderr()
+        if not logging.getLogger().handlers:
+            level, written = self._choices.logging()
+            log_to_stderr(getattr(logging, level.upper()), written)
         log.info("Starting agent")
         try:
             self._run(lambda: self._start(scheduling=True))
@@ -346,7 +353,23 @@ class Agent:
     def _run(
         self, start: Callable[[], Engine], work: Callable[[Engine], None] | None = None
     ) -> int:
-        return run_until_stopped(self._doorbell, start, self.stop, self._abort, work)
+        """Run in the foreground, and tell what has started the process how it stands."""
+        self._supervisor = supervisor = Supervisor.of_environment(os.environ)
+        try:
+            return run_until_stopped(
+                self._doorbell, start, self.stop, self._abort, work,
+                Told(supervisor, self._summary, lambda: self._grace),
+            )  # fmt: skip
+        finally:
+            self._supervisor = Supervisor()
+
+    def _summary(self) -> str:
+        """Return what this agent does, in one line."""
+        found = {"job": len(self._registry.jobs), "listener": len(self._registry.listeners)}
+        told = (
+            f"{count} {word}{'' if count == 1 else 's'}" for word, count in found.items()
+        )
+        return f"{', '.join(told)} on {self.store_path()}"
 
     def _start(self, scheduling: bool) -> Engine:
         from .engine import Engine, Limits
@@ -361,18 +384,40 @@ class Agent:
             if scheduling and not (self._registry.jobs or self._registry.listeners):
                 log.warning("There are no jobs and no listeners, so nothing will happen")
             self._grace = self._choices.grace()
-            self._engine = engine = Engine(
-                path, self._store.get, self._clock, self._registry, self.schedule,
-                self._doorbell, self._settings, Limits(**self._choices.limits()),
-                reports, **self._parts,
-            )  # fmt: skip
+            metrics = self._listen_for_metrics() if scheduling else None
+            engine: Engine | None = None
             try:
+                self._engine = engine = Engine(
+                    path, self._store.get, self._clock, self._registry, self.schedule,
+                    self._doorbell, self._settings, Limits(**self._choices.limits()),
+                    reports, pulse=self._pulse(), **self._parts,
+                )  # fmt: skip
                 engine.start(scheduling)
+                if metrics is not None:
+                    metrics.start(engine.metrics())
             except BaseException:
                 self._engine = None
-                engine.stop(0)
+                if metrics is not None:
+                    metrics.stop()
+                if engine is not None:
+                    engine.stop(0)
                 raise
+            self._metrics = metrics
             return engine
+
+    def _listen_for_metrics(self) -> MetricsServer | None:
+        """Take the address for metrics, if there is one, before anything starts."""
+        address = self._choices.metrics()
+        if address is None:
+            return None
+        from .metrics_server import MetricsServer
+
+        return MetricsServer(*address)
+
+    def _pulse(self) -> Pulse:
+        """Return what pings the watchdog, at half the time that it allows."""
+        limit, ping = self._supervisor.watchdog, self._supervisor.ping
+        return Pulse(self._clock, None if limit is None else limit / 2, ping)
 
     def _attach(self) -> Callable[[EventStore, Clock], RunReports] | None:
         """Give it what belongs to Observability, if that is configured."""
@@ -396,7 +441,10 @@ class Agent:
     def _stop_engine(self, close: bool) -> None:
         with self._lock:
             engine, self._engine = self._engine, None
+            metrics, self._metrics = self._metrics, None
             self._ending = engine
+        if metrics is not None:
+            metrics.stop()
         if engine is not None:
             engine.stop(self._grace, self._close if close else lambda: None)
             self._ending = None

@@ -17,7 +17,7 @@ from .failures import Failure, printable
 from .lanes import Call
 from .memory import Memory
 from .occasion import Occasion
-from .outcomes import NotEnded, completed, failed, snoozed
+from .outcomes import NotEnded, completed, failed, outcome_of, snoozed
 from .pacing import Pace
 from .registry import Listener
 from .retry import Snooze
@@ -120,6 +120,14 @@ class Caller:
             The result to record, None if it gave up as the agent stops, so that all is
             as before it; and what the listener raised, if anything.
         """
+        attempt, error = self._make(listener, started, event)
+        if attempt is not None:
+            self._store.tally.attempt(listener.name, outcome_of(attempt))
+        return attempt, error
+
+    def _make(
+        self, listener: Listener, started: Call, event: Event
+    ) -> tuple[Attempt | None, BaseException | None]:
         attempts = started.owed.attempts
         error: BaseException | None = None
         memory: Memory | None = None
@@ -170,7 +178,8 @@ class Caller:
         what = "the event loop is blocked, or it" if is_async(listener) else "it"
         limit = f" after {listener.timeout:g} s" if listener.timeout else ""
         message = f"{what} does not end{limit}"
-        log.error("%s is stuck on %s: %s", listener.name, started.owed.key, message)
+        log.error("%s is stuck on %s: %s", listener.name, started.owed.key, message,
+                  extra=_about(listener, started))  # fmt: skip
         attempt = Attempt(
             State.RUNNING, started.owed.attempts + 1, self.now(), NEVER,
             started.owed.crashes, failure=Failure("Stuck", message),
@@ -185,6 +194,7 @@ class Caller:
             NotEnded(), listener.retry, started.owed.attempts, self.now(), self._chance
         )
         _report(listener, started, attempt)
+        self._store.tally.attempt(listener.name, outcome_of(attempt))
         if started.in_effect:
             attempt = replace(attempt, reason=IN_DOUBT)
         stored = partial(self.recorded, started)
@@ -257,6 +267,10 @@ def _is_bare_timeout(error: BaseException) -> bool:
     return type(error) is TimeoutError and not error.args
 
 
+def _about(listener: Listener, started: Call) -> dict[str, object]:
+    return {"listener": listener.name, "delivery": started.owed.key}
+
+
 def _report(listener: Listener, started: Call, attempt: Attempt) -> None:
     if attempt.failure is None:
         return
@@ -269,4 +283,5 @@ def _report(listener: Listener, started: Call, attempt: Attempt) -> None:
         "%s failed on delivery %s, attempt %d: %s%s",
         listener.name, started.owed.key, attempt.attempts,
         printable(str(attempt.failure)), printable(sequel),
+        extra=_about(listener, started) | {"failure": attempt.failure},
     )  # fmt: skip

@@ -28,6 +28,7 @@ from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
 from .flood import FloodGuard
 from .fluent import Schedule
 from .occasion import Occasion, Surroundings
+from .pulse import Pulse
 from .registry import Listener, Registry
 from .runner import Runner
 from .scheduler import Scheduler
@@ -43,6 +44,7 @@ from .store.side_file import SideFile, read
 from .store.states import States
 from .store.takeover import Takeover, adopt, take_over
 from .store.wakeup import WakeListener
+from .tally import Tally
 from .threads import LoopThread, NewLoop, Threads
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class Engine:
         handler: makes what a job or listener is handed.
         chance: draws the jitter of waits.
         new_loop: makes the event loop on which coroutines run.
+        pulse: told of each turn of the loops; None where nobody asks.
 
     Raises:
         StoreLockedError: another agent runs on the store.
@@ -106,8 +109,10 @@ class Engine:
         handler: Callable[[Surroundings, str, Occasion], Handler] = Handler,
         chance: random.Random | None = None,
         new_loop: NewLoop = asyncio.new_event_loop,
+        pulse: Pulse | None = None,
     ) -> None:
         chance = chance or random.Random()
+        pulse = pulse or Pulse(clock)
         self._path = path
         self._doorbell = doorbell
         self._lock = AgentLock(path)
@@ -140,11 +145,12 @@ class Engine:
             self._opened, settings, clock, self.stop_asked, self._run_soon
         )
         states = States(store.reader)
+        around.shared.put(Tally, store.tally)
         parts = store, clock, self._side_file, self.loop, partial(handler, around), states
         self.listener_threads = Threads("py_agent-listener")
         self.dispatcher = Dispatcher(
             store, clock, Caller(*parts, chance, self._is_stopping), self.listener_threads,
-            self._asked_to_stop, self._check_files, self._refused,
+            self._asked_to_stop, self._check_files, self._refused, pulse,
         )  # fmt: skip
         self.dispatcher.add(listeners)
         pressure = Backpressure(
@@ -156,11 +162,14 @@ class Engine:
             *parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon,
             FloodGuard(store, self.dispatcher.look_again, self.job_threads.run),
         )  # fmt: skip
+        self._clock, self._registry = clock, registry
+        self._silence = Silence(store, clock, self.job_threads.run)
         self.scheduler = Scheduler(
             schedule, clock, runner, self.job_threads, limits.job_threads,
             lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,
-            Silence(store, clock, self.job_threads.run),
+            self._silence,
             None if reports is None else reports(store, clock), self._refused, chance,
+            pulse,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
         if large:
@@ -180,6 +189,14 @@ class Engine:
         )  # fmt: skip
         for service in services:
             service.start()
+
+    def metrics(self) -> Callable[[], tuple[bytes, str]]:
+        """Return what tells the metrics of this agent, as text and its content type."""
+        from .metrics import Metrics
+
+        tally = self._opened().tally
+        found = Metrics(self._path, self._clock, self._registry, tally, self._silence)
+        return found.render
 
     def add(self, listener: Listener) -> None:
         """Deliver to a listener that was registered after the start."""

@@ -169,7 +169,8 @@ class Runner:
             if run.job.keep and self._stop.requested and isinstance(error, CancelledError):
                 return None, None  # in the middle, so what it remembers is not stored
             failure = failure_of(error)
-            log.warning("job %s failed: %s", run.job.name, printable(str(failure)))
+            log.warning("job %s failed: %s", run.job.name, printable(str(failure)),
+                        extra={"failure": failure})  # fmt: skip
             log.debug("its traceback:\n%s", failure.traceback)
             run.error = error
             return None, failure
@@ -196,6 +197,7 @@ class Runner:
         self._side_file.leave(run.slot)
         new, known = run.handler.counts
         outcome = Outcome.COMPLETED if failure is None else Outcome.FAILED
+        self._store.tally.run(run.job.name, outcome)
         result = RunResult(outcome, self.now(), new, known, failure)
         keep: Work[None] | None = None
         decide: Work[Verdict] | None = None
@@ -220,8 +222,9 @@ class Runner:
         self._store.runs.set_crashes(run.job.name, 0)
         self._flush_soon()
 
-    def skip(self, job: str, row: int | None) -> int:
+    def skip(self, job: str, row: int | None, reason: str) -> int:
         """Record that a job was due and did not start; see `Runs.skip`."""
+        self._store.tally.skip(job, reason)
         number = self._store.runs.skip(job, self.now(), row)
         self._flush_soon()
         return number

@@ -354,6 +354,9 @@ class AgentUnderTest(Agent):
     def _attach(self) -> Any:
         return None if self._named_config is None else super()._attach()
 
+    def _listen_for_metrics(self) -> None:
+        """Take no address: the agent that this is a test of may be using it."""
+
     def _check_settings(self) -> None:
         if self._named_config is not None:
             super()._check_settings()

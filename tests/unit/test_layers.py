@@ -23,11 +23,13 @@ ORDER = """
     settings.mistakes settings.conversion settings.config settings.stored settings.places
     settings.sources settings.classes settings.exposed settings.sections settings.kinds
     settings.__init__ registry signals
-    stopping timeouts threads timing phrases planning service memory store.tables
+    tally stopping timeouts threads pulse supervisor timing phrases planning service memory
+    store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
     store.schema store.subscriptions store.holding store.deliveries store.runs store.states
     store.last_calls store.queries store.owing store.event_store store.takeover
-    store.by_hand store.listing store.stretch store.history store.delivery_history
+    store.by_hand store.measures store.listing store.stretch store.history
+    store.delivery_history
     open_store backpressure http.text http.secrets http.waits http.changes
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session
     http.paging http.__init__ shared own_log occasion context absence
@@ -40,7 +42,8 @@ ORDER = """
     observability.client observability.link observability.__init__ outcomes
     pacing lanes roster calls deliverer trials flood runner timetable forecast run_queue
     silence fluent observability.heartbeat observability.run_reports
-    observability.attach scheduler dispatcher engine foreground choices logs noting agent
+    observability.attach scheduler dispatcher metrics metrics_server engine
+    foreground choices logs noting agent
     loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
     testing.isolation testing.agent testing.__init__ pytest_plugin utils
 """.split()  # fmt: skip
@@ -62,6 +65,7 @@ OWNERS = {
     "tzlocal": ["timing"],
     "pytest": ["pytest_plugin"],
     "responses": ["pytest_plugin"],
+    "prometheus_client": ["metrics"],
     "websocket": ["websockets.connection"],
     "click": [],
     "rich": [],
