@@ -127,6 +127,11 @@ deliveries = Table(
     Column("order_key", Text),
     Column("reason", Text),
     Column("finished", BigInteger),
+    # Whether its listener's pace has let it in: it was called before, or a person said so.
+    Column("admitted", Boolean(create_constraint=False), nullable=False,
+           server_default=false()),
+    # The guarded run that it waits for, or by which it is held.
+    Column("held_run", BigInteger),
     Index(
         "owed_deliveries", "subscription_id", "due", "event_id",
         sqlite_where=_owed, postgresql_where=_owed,
