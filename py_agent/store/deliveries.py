@@ -122,6 +122,11 @@ _OWED = Statement(
         .subquery()
     )
 )
+_OWED_ANY = Statement(
+    select(deliveries.c.event_id)
+    .where(_OF_SUBSCRIPTION, _IS_OWED, deliveries.c.due < NEVER)
+    .limit(1)
+)
 _VERSION = Statement(select(store.c.deliveries_version))
 _STATE = Statement(select(deliveries.c.state).where(*_OF_DELIVERY))
 _GAP = Statement(
@@ -278,6 +283,10 @@ class Deliveries:
         """
         row = self._reader.row(_OWED, most=most, now=now)
         return int(row[0]) if row else 0
+
+    def is_owed_any(self, subscription: int) -> bool:
+        """Return whether a listener is owed anything that is not withheld."""
+        return self._reader.row(_OWED_ANY, subscription=subscription) is not None
 
     def still_owed(self, owed: Owed) -> bool:
         """Look again whether a delivery is owed, after a change by hand."""
