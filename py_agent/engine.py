@@ -25,8 +25,8 @@ from .clock import Clock, to_micros
 from .context import Handler
 from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
-from .flood import FloodGuard
 from .failures import printable
+from .flood import FloodGuard
 from .fluent import Schedule
 from .occasion import Occasion, Surroundings
 from .pulse import Pulse
