@@ -491,7 +491,9 @@ def test_what_waits_for_a_paused_listener_is_no_success(
         agent.add_listener(listener, WANTED, name="l")
         agent.handler.publish("t", "1")
         assert agent.run_once() is False
-        assert "l is paused (agent resume l lets it go on): the token is wrong" in caplog.text
+        assert (
+            "l is paused (agent resume l lets it go on): the token is wrong" in caplog.text
+        )
         assert "l is paused, so that what it is owed waits" in caplog.text
 
 
