@@ -51,7 +51,7 @@ def append(file: Path, row: Mapping[str, Cell], key: str) -> None:
             return
         line = _line([text_of(row.get(each)) for each in headings], delimiter)
         own = str(row[key]).encode()
-        size, before = _end(descriptor, file, line, own, delimiter)
+        size, before = _end(descriptor, file, line, delimiter)
         if not _holds(descriptor, size, own):
             _write(descriptor, size, before + line)
 
@@ -113,14 +113,12 @@ def _headings(descriptor: int, file: Path, wanted: list[str]) -> tuple[list[str]
     )
 
 
-def _end(
-    descriptor: int, file: Path, line: bytes, key: bytes, delimiter: str
-) -> tuple[int, bytes]:
+def _end(descriptor: int, file: Path, line: bytes, delimiter: str) -> tuple[int, bytes]:
     """Return where a line goes, and what is to be written before it.
 
     A last row without its end is the first part of this very line, when a crash came
     while it was written, and is cut off. Any other stays, and gets its end: an editor
-    left it so, or it is half of another line.
+    left it so, or it is half of another line. Editors leave out empty last cells, too.
     """
     size = os.fstat(descriptor).st_size
     start = _start_of_last_line(descriptor, size)
@@ -128,7 +126,8 @@ def _end(
         return size, b""
     last = os.pread(descriptor, size - start, start)
     written = last.rstrip(b"\0")  # a power cut may leave room that was not filled
-    if start and line.startswith(written) and key not in written:
+    least = len(line.rstrip(f"{delimiter}\n".encode()))
+    if start and line.startswith(written) and len(written) < least:
         log.warning("%s: half a row at its end is removed: %r", file, last[:500])
         os.ftruncate(descriptor, start)
         return start, b""

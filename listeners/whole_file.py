@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +21,7 @@ PATIENCE = 5.0  # seconds until a file that another process has is given up for 
 PRIVATE = 0o600  # the mode of a new file
 
 _LOOK = 0.01  # seconds between two looks whether a file is free
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+_OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
 
 # What is wrong with one name only; all else is wrong with the disk or the folder.
 _OF_ONE = frozenset({errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
@@ -53,7 +53,7 @@ def replacing(
     If nothing is written into it, the file stays as it is. Whoever reads the file finds
     the old one or the new one, whenever a process or the machine stops. One process at a
     time is in here for a file, so that it may read it first. The draft stands beside
-    the file, as `.name.part`; one that a crash left behind is used again.
+    the file, as `.name.part`; one that a crash left behind is removed.
 
     Args:
         file: what is replaced, or made; its folder is made as well.
@@ -69,22 +69,25 @@ def replacing(
     target = target_of(file) if follow else file
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f".{target.name}.part")
-    with _draft(path, wait) as draft:
+    with locked(path, wait, fresh=True) as descriptor, _stream(descriptor) as draft:
         try:
             mode = _mode_of(target, mode)
-            draft.truncate(0)
             yield draft
             draft.flush()
-            if os.fstat(draft.fileno()).st_size:
-                os.fchmod(draft.fileno(), mode)
-                os.fsync(draft.fileno())
-                os.replace(path, target)
-                sync_folder(target.parent)
+            if not os.fstat(descriptor).st_size:
+                path.unlink()
                 return
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+            os.replace(path, target)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        path.unlink(missing_ok=True)
+        sync_folder(target.parent)  # the draft's name may be another's by now
+
+
+def _stream(descriptor: int) -> BinaryIO:
+    return os.fdopen(descriptor, "r+b", closefd=False)
 
 
 def _mode_of(target: Path, mode: int) -> int:
@@ -105,26 +108,7 @@ def _mode_of(target: Path, mode: int) -> int:
 
 
 @contextmanager
-def _draft(path: Path, wait: Wait) -> Iterator[BinaryIO]:
-    """Open a draft for this process alone.
-
-    What others can put in its place, as a link, is removed: it would lead what is
-    written elsewhere.
-    """
-    while True:
-        if path.is_symlink():
-            path.unlink(missing_ok=True)
-        with locked(path, wait, os.O_NOFOLLOW) as descriptor:
-            found = os.fstat(descriptor)
-            if found.st_nlink == 1 and found.st_uid == os.geteuid():
-                with os.fdopen(descriptor, "r+b", closefd=False) as draft:
-                    yield draft
-                return
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(path: Path, wait: Wait = time.sleep, flags: int = 0) -> Iterator[int]:
+def locked(path: Path, wait: Wait = time.sleep, fresh: bool = False) -> Iterator[int]:
     """Open a file, made if there is none, for this process alone.
 
     Whoever may read a file can lock it, and keep it so for ever: it is waited for a few
@@ -133,22 +117,41 @@ def locked(path: Path, wait: Wait = time.sleep, flags: int = 0) -> Iterator[int]
     Args:
         path: the file; a new one is its owner's.
         wait: called with seconds while another process has it.
-        flags: more of them for opening it.
+        fresh: whether it must be made here: what a crash left is removed, and what
+            others put in its place, as a link.
 
     Raises:
         OSError: it cannot be opened, is no file, or another process has it for too long.
     """
     for _ in range(int(PATIENCE / _LOOK)):
-        descriptor = os.open(path, _OPEN | flags, PRIVATE)
+        descriptor, is_new = _opened(path, fresh)
         try:
-            if _is_taken(path, descriptor):
-                yield descriptor
-                return
+            if descriptor is not None and _is_taken(path, descriptor):
+                if is_new or not fresh:
+                    yield descriptor
+                    return
+                path.unlink(missing_ok=True)
+                continue
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
         if wait(_LOOK) is False:
             break
     raise OSError(errno.EAGAIN, "another program has it locked", str(path))
+
+
+def _opened(path: Path, fresh: bool) -> tuple[int | None, bool]:
+    """Open a file, and return whether it was made; None if it went meanwhile."""
+    if not fresh:
+        return os.open(path, _OPEN | os.O_CREAT, PRIVATE), False
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    with suppress(FileExistsError):
+        return os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, PRIVATE), True
+    try:
+        return os.open(path, _OPEN | os.O_NOFOLLOW), False
+    except FileNotFoundError:
+        return None, False
 
 
 def _is_taken(path: Path, descriptor: int) -> bool:

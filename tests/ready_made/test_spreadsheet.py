@@ -303,6 +303,17 @@ def test_a_last_row_that_may_be_the_users_is_kept(tmp_path: Path, last: str) -> 
         csv.field_size_limit(131_072)
 
 
+def test_half_a_row_is_known_where_the_key_comes_first(tmp_path: Path) -> None:
+    """Given half a row with its whole key, When it comes again, Then it is whole."""
+    file = tmp_path / "a.csv"
+    file.write_text("delivery,Title,Score,When\n")
+    spreadsheet(event("1"), file, COLUMNS)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    spreadsheet(event("1"), file, COLUMNS)
+    assert file.read_bytes() == whole
+
+
 @pytest.mark.parametrize("title", ["Tea", "x" * 200_000])
 def test_a_row_that_an_editor_trimmed_is_kept(tmp_path: Path, title: str) -> None:
     """Given a user's empty last column, cut off with the line end, Then the row stays."""
