@@ -249,7 +249,7 @@ def _article(handler: Handler, url: str, options: Options) -> dict[str, Any]:
         raise _Never(f"it is no web page, but {ascii(name)[1:-1][:80]}")
     left = handler.time_left
     seconds = options.timeout if left is None else max(0.0, min(options.timeout, left))
-    return article_in(answer.content, kind, url, seconds)
+    return article_in(handler, answer.content, kind, url, seconds)
 
 
 def _note_failure(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from py_agent import HttpError
 from py_agent.testing import AgentUnderTest
 
 from .reading_server import TOKEN, ReadingServer, article, page
+
+QUIET: Any = SimpleNamespace(stop_requested=False)  # a handler whose agent does not stop
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def use_token(agent: AgentUnderTest, site: ReadingServer, token: str) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are read in this process: what is tested is what becomes of them."""
 
-    def read(body: bytes, content_type: str, url: str, seconds: float) -> dict[str, Any]:
+    def read(_: Any, body: bytes, kind: str, url: str, seconds: float) -> dict[str, Any]:
         if b"<article>" not in body:
             raise NoArticle("there is no article in it, only 3 words")
         return as_published({"title": "Tea", "text": body.decode()}, url)
@@ -414,14 +417,16 @@ def test_a_page_that_is_too_large_is_not_read(
 )  # fmt: skip
 def test_any_charset_is_read(body: bytes, kind: str) -> None:
     """Given a charset in the header, the page or its mark, Then the title is right."""
-    assert article_in(body, kind, "https://example.org/", 20)["title"].startswith("Grün")
+    assert article_in(QUIET, body, kind, "https://example.org/", 20)["title"].startswith(
+        "Grün"
+    )
 
 
 def test_memory_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a page that takes too much memory, Then it failed, and this process lives."""
     monkeypatch.setattr(reading_list_page, "MEMORY", 100_000_000)
     with pytest.raises(NoArticle, match="it cannot be read: MemoryError"):
-        article_in(article(words=900_000), "", "https://example.org/", 20)
+        article_in(QUIET, article(words=900_000), "", "https://example.org/", 20)
 
 
 @pytest.mark.parametrize(
