@@ -8,24 +8,44 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from jobs.command_process import Lines, Run, end, environment, failure, shown, started
+from jobs.command_watch import watch
 from py_agent import EventError, Handler, identifier_of
 
 MOST_TOLD = 10  # lines of which a warning of its own is logged
 
 
-def _no_text(argv: Any) -> Any:
+def _words(argv: Any) -> list[str]:
+    """Return the words of a command.
+
+    Raises:
+        ValueError: it is a text, empty, or has something in it that is no text.
+    """
     if isinstance(argv, str | bytes):
         raise ValueError(
             'write a list of the program and its arguments, as ["ls", "-l", "/tmp"]; there '
             "is no shell that would take a text apart"
         )
-    return argv
+    what = "it names no program"
+    if not isinstance(argv, list | tuple):
+        what = f"it is {type(argv).__name__}"
+    elif argv and argv[0]:
+        strange = (n for n, each in enumerate(argv, 1) if not _is_word(each))
+        if (number := next(strange, None)) is None:
+            return list(argv)
+        what = f"word {number} is no text that a program can be given"
+    raise ValueError(f'{what}; write a list as ["ls", "-l", "/tmp"]')
 
 
-Words = Annotated[list[str], BeforeValidator(_no_text)]
+def _is_word(word: Any) -> bool:
+    return isinstance(word, str) and "\0" not in word
+
+
+Words = Annotated[list[str], BeforeValidator(_words)]
+Seconds = Annotated[float, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=1)]
 
 
 def command(
@@ -36,9 +56,9 @@ def command(
     *,
     env: dict[str, SecretStr] | None = None,
     cwd: Path | None = None,
-    timeout: float = 300.0,
-    max_bytes: int = 50 * 1024 * 1024,
-    max_line: int = 1024 * 1024,
+    timeout: Seconds = 300.0,
+    max_bytes: Bytes = 50 * 1024 * 1024,
+    max_line: Bytes = 1024 * 1024,
 ) -> None:
     """Run a program, and publish an event for each line of JSON that it prints.
 
@@ -49,7 +69,8 @@ def command(
     The program is started without a shell, without input, in a process group of its own,
     and with a small environment: PATH, HOME, USER, LOGNAME, LANG, LANGUAGE, LC_*, TZ,
     TMPDIR and what `env` adds. When its time is up or the agent stops, it is asked to end
-    (SIGTERM) and killed a second later. What it leaves running in its group when it ends
+    (SIGTERM) and killed a second later, and likewise when the agent is killed itself, so
+    that the run after a restart is alone. What it leaves running in its group when it ends
     is killed, too.
 
     Publishes:
@@ -88,15 +109,17 @@ def command(
     """
     words = _checked(argv)
     given = {name: _revealed(value) for name, value in (env or {}).items()}
-    process = started(words, environment(os.environ, given), cwd)
-    run = Run(handler, process, Lines(max_line), shown(words[0]), timeout, max_bytes)
-    publisher = _Publisher(handler, run.name, event_type, identifier)
-    try:
-        with closing(run.lines()) as lines:
-            for number, line in lines:
-                publisher.take(number, line)
-    finally:
-        end(process)
+    with watch() as tell:
+        process = started(words, environment(os.environ, given), cwd)
+        run = Run(handler, process, Lines(max_line), shown(words[0]), timeout, max_bytes)
+        publisher = _Publisher(handler, run.name, event_type, identifier)
+        try:
+            tell(process.pid)  # its group has its number
+            with closing(run.lines()) as lines:
+                for number, line in lines:
+                    publisher.take(number, line)
+        finally:
+            end(process)
     if process.returncode:
         raise RuntimeError(failure(run.name, process.returncode, run.errors, given))
     if rest := run.unended():
@@ -105,25 +128,15 @@ def command(
 
 
 def _checked(argv: Any) -> list[str]:
-    """Return the words of a command.
+    """Return the words of a command, also if it was called plainly.
 
     Raises:
-        ValueError: it is a text, empty, or has something in it that is no text.
+        ValueError: it is none; the message names the argument.
     """
-    words = _no_text(argv)
-    what = "it names no program"
-    if not isinstance(words, list | tuple):
-        what = f"it is {type(words).__name__}"
-    elif words and words[0]:
-        strange = (n for n, each in enumerate(words, 1) if not _is_word(each))
-        if (number := next(strange, None)) is None:
-            return list(words)
-        what = f"word {number} is no text that a program can be given"
-    raise ValueError(f'argv: {what}; write a list as ["ls", "-l", "/tmp"]')
-
-
-def _is_word(word: Any) -> bool:
-    return isinstance(word, str) and "\0" not in word
+    try:
+        return _words(argv)
+    except ValueError as error:
+        raise ValueError(f"argv: {error}") from None
 
 
 def _revealed(value: SecretStr | str) -> str:
@@ -185,7 +198,7 @@ class _Publisher:
         if line is None:
             return "it is longer than max_line"
         try:
-            item = json.loads(line.decode())
+            item = json.loads(line.decode("utf-8-sig"))
             name = identifier_of(item, self._fields)
         except UnicodeDecodeError:
             return "it is not UTF-8 text"

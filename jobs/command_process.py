@@ -48,7 +48,8 @@ def started(
     """
     program = shown(words[0])
     if cwd is not None and not Path(cwd).is_dir():
-        raise NotADirectoryError(f"there is no folder {cwd} to run {program} in")
+        where = Path(cwd).absolute()
+        raise NotADirectoryError(f"there is no folder {where} to run {program} in")
     why: Exception
     try:
         return subprocess.Popen(
@@ -151,11 +152,10 @@ class Run:
                 os.set_blocking(stream.fileno(), False)
                 ready.register(stream, selectors.EVENT_READ)
             # Not until the pipes are closed: a child of it may keep them open for ever.
-            while process.poll() is None:
+            while not has_ended(process):
                 self._check()
                 if not ready.get_map():
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(self._pause())
+                    _ends_within(process, self._pause())
                     continue
                 for key, _ in ready.select(self._pause()):
                     data = os.read(key.fd, CHUNK)
@@ -178,7 +178,10 @@ class Run:
         if self._printed > self._most:
             raise RuntimeError(f"{self.name} was ended, as it printed more than "
                                f"{self._most:,} bytes")  # fmt: skip
-        yield from self._lines.feed(data)
+        # What takes a line may take its time, and a piece may have 32,000 of them.
+        for each in self._lines.feed(data):
+            self._check()
+            yield each
 
     def _pause(self) -> float:
         left = self._handler.time_left
@@ -192,7 +195,7 @@ class Run:
             raise StoppedError(f"{self.name} was ended, as the agent stops")
         if left is not None and left <= 0:
             raise TimeoutError(f"{self.name} was ended, as the time for this step is up")
-        if time.monotonic() >= self._deadline:
+        if time.monotonic() >= self._deadline and not has_ended(self._process):
             raise TimeoutError(f"{self.name} did not end within {self._timeout:g} s")
 
 
@@ -205,12 +208,31 @@ def _left(descriptor: int) -> bytes:
     return found
 
 
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether a program has ended, and leave its number to it.
+
+    Once it is waited for, its number, and that of its group, may be another's.
+    """
+    if process.returncode is None and hasattr(os, "waitid"):  # macOS has it since 3.13
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with contextlib.suppress(ChildProcessError):
+            return os.waitid(os.P_PID, process.pid, flags) is not None
+    return process.poll() is not None
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait until a program has ended, but only so long."""
+    pause, deadline = 0.001, time.monotonic() + seconds
+    while not has_ended(process) and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, SLICE)
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a program and what it has started: they are asked to, and then killed."""
-    if process.poll() is None:
+    if not has_ended(process):
         _signal(process, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
+        _ends_within(process, GRACE)
     _signal(process, signal.SIGKILL)
     # One that belongs to another user cannot be killed, and must not hang the run.
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -6,7 +6,6 @@ import codecs
 import hashlib
 import json
 import re
-import subprocess
 import sys
 from calendar import timegm
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from jobs.command_reader import UnreadableError, read_apart
 from py_agent import EventError, Handler, shown_url
 from py_agent.settings import WebUrl
 
@@ -117,7 +117,7 @@ def feed(
     answer.raise_for_status()
     where = shown_url(url)
     text = _decoded(answer.content, answer.headers.get("Content-Type", ""))
-    found = _parsed(text, where, _seconds(handler, timeout))
+    found = _parsed(handler, text, where, _seconds(handler, timeout))
     if found["bozo"]:
         handler.log.warning("%s is not well-formed; it is read as far as it goes", where)
     title, base, address = _text(found["feed"], "title"), _bare(answer.url), _address(url)
@@ -225,7 +225,7 @@ def _digest(text: str) -> str:
 # From bytes to a feed
 
 
-def _parsed(text: str, where: str, seconds: float) -> dict[str, Any]:
+def _parsed(handler: Handler, text: str, where: str, seconds: float) -> dict[str, Any]:
     """Return what feedparser finds in a text.
 
     It is given nothing of what stands before the first element, where XML has its
@@ -241,7 +241,7 @@ def _parsed(text: str, where: str, seconds: float) -> dict[str, Any]:
     if begin.startswith("<!") and not begin.startswith("<!--"):
         raise ValueError(f"{where}: the feed declares a DTD or entities, so it is refused")
     root = _ROOT.match(text, start)
-    found = _read(text[start:], where, seconds) if root else {}
+    found = _read(handler, text[start:], where, seconds) if root else {}
     if root is None or not found["version"]:
         raise ValueError(f"{where}: this is neither RSS nor Atom")
     if found["bozo"] and f"</{root[1]}" not in text:
@@ -263,28 +263,20 @@ def _seconds(handler: Handler, timeout: float) -> float:
     return timeout if left is None else max(0.0, min(timeout, left))
 
 
-def _read(text: str, where: str, seconds: float) -> dict[str, Any]:
+def _read(handler: Handler, text: str, where: str, seconds: float) -> dict[str, Any]:
     """Let a process of its own read a feed, within limits of time and memory.
 
     Raises:
         ValueError: it did not come to an end, or stumbled.
+        StoppedError: the agent stops.
     """
     text = _REFERENCE.sub(_possible, text)
     content = f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode("utf-8", "replace")
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", _READER, str(int(seconds) + 1)], input=content,
-            capture_output=True, timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ValueError(
-            f"{where}: the feed takes more than {seconds:g} s to read"
-        ) from None
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it crashed"]
-        raise ValueError(f"{where}: the feed cannot be read: {ascii(said[-1])[1:200]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+        arguments = ["-c", _READER, str(int(seconds) + 1)]
+        return read_apart(handler, arguments, content, seconds)
+    except UnreadableError as error:
+        raise ValueError(f"{where}: the feed {error}") from None
 
 
 def _possible(reference: re.Match[str]) -> str:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from jobs.reading_list_links import Found, digest, of_file, of_project
+from pydantic import Field
+
+from jobs.reading_list_links import Found, of_file, of_project
+from jobs.reading_list_memory import (
+    due_since,
+    is_due,
+    key_of,
+    note_failure,
+    note_unreached,
+    remembered,
+)
 from jobs.reading_list_page import NoArticle, article_in
 from jobs.todoist_account import TodoistSettings
-from py_agent import EventError, Handler, HttpError, HttpRefusedError, shown_url
+from py_agent import EventError, Handler, HttpError, HttpRefusedError
 
 if find_spec("trafilatura") is None:
     raise ImportError("jobs.reading_list needs: pip install 'py-agent[articles]'")
@@ -19,7 +28,11 @@ if find_spec("trafilatura") is None:
 MAX_LINKS = 10_000  # of one list, so that what is remembered of them stays small
 POLITE = 1.0  # seconds between two pages of one host
 
-FIRST_WAIT = timedelta(minutes=15)  # after a page failed; four times as long each time
+MOST_UNREACHED = 3  # hosts; after them it is this machine that is offline
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+Projects = Annotated[list[str], Field(min_length=1)]
 
 _WEB_PAGES = ("text/html", "application/xhtml+xml")
 
@@ -53,13 +66,13 @@ class Options:
 def reading_list(
     handler: Handler,
     settings: TodoistSettings,
-    projects: list[str],
+    projects: Projects,
     *,
-    most: int = 10,
-    tries: int = 6,
+    most: Count = 10,
+    tries: Count = 6,
     allow_private: bool = False,
-    timeout: float = 30.0,
-    max_bytes: int = 5 * 1024 * 1024,
+    timeout: Seconds = 30.0,
+    max_bytes: Count = 5 * 1024 * 1024,
 ) -> None:
     """Publish the article behind each link in the open tasks of Todoist projects, once.
 
@@ -113,23 +126,24 @@ def reading_list(
         raise ValueError("projects is empty; give it the name of a project of Todoist")
     options = Options(most, tries, allow_private, timeout, max_bytes)
     found = [each for one in projects for each in of_project(handler, settings, one)]
-    _read(handler, found, options)
+    _read(handler, found, options, is_online=True)  # Todoist has answered
 
 
 def link_file(
     handler: Handler,
     file: Path,
     *,
-    most: int = 10,
-    tries: int = 6,
+    most: Count = 10,
+    tries: Count = 6,
     allow_private: bool = False,
-    timeout: float = 30.0,
-    max_bytes: int = 5 * 1024 * 1024,
+    timeout: Seconds = 30.0,
+    max_bytes: Count = 5 * 1024 * 1024,
 ) -> None:
     """Publish the article behind each link in a text file, once.
 
     The file has one link per line. What follows a `#` that begins a line or stands after
-    a space is a comment. All else is as `reading_list` does it.
+    a space is a comment. All else is as `reading_list` does it. While no page at all can
+    be reached, no try is counted: this machine is offline.
 
     Publishes:
         `archive_article` and `archive_failed`, as `reading_list` does; `task` is null
@@ -150,73 +164,109 @@ def link_file(
             right.
     """
     options = Options(most, tries, allow_private, timeout, max_bytes)
-    _read(handler, list(of_file(handler, file)), options)
+    _read(handler, list(of_file(handler, file)), options, is_online=False)
 
 
 # What is fetched when
 
 
-def _read(handler: Handler, found: list[Found], options: Options) -> None:
+def _read(handler: Handler, found: list[Found], options: Options, is_online: bool) -> None:
     """Publish what is new among links; what fails is tried again in a later run."""
     links = list({each.name: each for each in reversed(found)}.values())[::-1]
     if len(links) > MAX_LINKS:
         handler.log.warning("of %d links the first %d are read", len(links), MAX_LINKS)
-    memory = _remembered(handler, links[:MAX_LINKS])
-    fetched: list[str] = []
-    asked_to_wait: set[str] = set()
-    for link in links[:MAX_LINKS]:
-        if len(fetched) >= options.most or handler.stop_requested:
-            break
-        if link.host in asked_to_wait or not _is_due(handler, memory, link):
-            continue
-        if link.host in fetched and not handler.wait(POLITE):
-            break
-        fetched.append(link.host)
-        if _archive(handler, memory, link, options):
-            asked_to_wait.add(link.host)
-        handler.checkpoint()  # a page is not asked for again because a later one failed
+    links = links[:MAX_LINKS]
+    memory = remembered(handler, links)
+    links.sort(key=lambda each: due_since(memory.get(key_of(each))))
+    _Reading(handler, memory, options, is_online).read(links)
 
 
-def _remembered(handler: Handler, links: list[Found]) -> dict[str, Any]:
-    """Return what is known of links, by digest; those off the list are forgotten."""
-    known = handler.state.get("links", {})
-    kept = {key: known[key] for each in links if (key := _key(each)) in known}
-    handler.state["links"] = kept
-    return kept
+class _Reading:
+    """Reads what is due of the links, in one run.
+
+    Args:
+        handler: fetches, remembers and publishes.
+        memory: what is known of links, by digest.
+        options: how pages are read.
+        is_online: whether the internet was reached in this run.
+    """
+
+    def __init__(
+        self, handler: Handler, memory: dict[str, Any], options: Options, is_online: bool
+    ) -> None:
+        self._handler = handler
+        self._memory = memory
+        self._options = options
+        self._is_online = is_online
+        self._left_alone: set[str] = set()  # hosts
+        self._unreached: list[tuple[Found, HttpError]] = []  # until one is reached
+
+    def read(self, links: list[Found]) -> None:
+        """Fetch one page after the other, until it is enough for a run."""
+        handler, fetched = self._handler, list[str]()
+        for link in links:
+            if len(fetched) >= self._options.most or handler.stop_requested:
+                break
+            if len(self._unreached) >= MOST_UNREACHED:
+                break
+            if link.host in self._left_alone or not is_due(handler, self._memory, link):
+                continue
+            if link.host in fetched and not handler.wait(POLITE):
+                break
+            fetched.append(link.host)
+            self._take(link)
+            handler.checkpoint()  # a page is not asked for again because a later one failed
+        if self._unreached:
+            handler.log.warning(
+                "nothing could be reached, so no try is counted: %s", self._unreached[-1][1]
+            )
+
+    def _take(self, link: Found) -> None:
+        """Archive a page, or note why not."""
+        error = _archive(self._handler, self._memory, link, self._options)
+        if getattr(error, "retry_after", None):
+            self._left_alone.add(link.host)
+        if _is_unreached(error) and not self._is_online:
+            # Is it the page, or this machine? The next ones will tell.
+            assert isinstance(error, HttpError)
+            self._left_alone.add(link.host)
+            self._unreached.append((link, error))
+            note_unreached(self._handler, self._memory, link)
+            return
+        if error is not None:
+            self._note(link, error)
+        if not isinstance(error, HttpRefusedError):
+            self._is_online = True
+            for each in self._unreached:
+                self._note(*each)
+            self._unreached.clear()
+
+    def _note(self, link: Found, error: Exception) -> None:
+        wait = getattr(error, "retry_after", None) or 0.0
+        never = isinstance(error, _Never | HttpRefusedError | EventError)
+        tries = 1 if never else self._options.tries
+        note_failure(self._handler, self._memory, link, str(error), wait, tries)
 
 
-def _is_due(handler: Handler, memory: dict[str, Any], link: Found) -> bool:
-    """Return whether a link is to be fetched now."""
-    noted = memory.get(_key(link))
-    if noted is None:
-        match = {"event_type": ("==", "archive_article"), "identifier": ("==", link.name)}
-        if handler.query_events(match, limit=1):
-            memory[_key(link)] = "done"
-            return False
-        return True
-    return isinstance(noted, dict) and handler.clock.now() >= _moment(noted["next"])
+def _is_unreached(error: Exception | None) -> bool:
+    """Return whether no server was reached, be it that it or this machine is offline."""
+    if not isinstance(error, HttpError) or isinstance(error, HttpRefusedError):
+        return False
+    return error.status is None and not error.sent
 
 
 def _archive(
     handler: Handler, memory: dict[str, Any], link: Found, options: Options
-) -> bool:
-    """Fetch a page and publish its article, or note that it failed.
-
-    Returns:
-        Whether the host wants to be left alone for a while.
-    """
+) -> Exception | None:
+    """Fetch a page and publish its article; return why there is none."""
     try:
         data = {"url": link.url, **_article(handler, link.url, options)}
         data |= {"tags": link.tags, "task": link.task}
         handler.publish("archive_article", link.name, data)
-        memory[_key(link)] = "done"
     except (HttpError, NoArticle, EventError) as error:
-        wait = getattr(error, "retry_after", None) or 0.0
-        never = isinstance(error, _Never | HttpRefusedError | EventError)
-        tries = 1 if never else options.tries
-        _note_failure(handler, memory, link, str(error), wait, tries)
-        return bool(wait)
-    return False
+        return error
+    memory[key_of(link)] = "done"
+    return None
 
 
 class _Never(NoArticle):
@@ -249,36 +299,4 @@ def _article(handler: Handler, url: str, options: Options) -> dict[str, Any]:
         raise _Never(f"it is no web page, but {ascii(name)[1:-1][:80]}")
     left = handler.time_left
     seconds = options.timeout if left is None else max(0.0, min(options.timeout, left))
-    return article_in(answer.content, kind, url, seconds)
-
-
-def _note_failure(
-    handler: Handler,
-    memory: dict[str, Any],
-    link: Found,
-    why: str,
-    wait: float,
-    tries: int,
-) -> None:
-    """Remember when to try again, or give a link up and say so."""
-    now, noted = handler.clock.now(), memory.get(_key(link)) or {}
-    tried, first = noted.get("tries", 0) + 1, noted.get("first", now.isoformat())
-    where = shown_url(link.url)
-    if tried >= tries:
-        data = {"url": link.url, "reason": why, "tries": tried, "task": link.task}
-        name = link.name if len(link.name) < 990 else digest(link.name)
-        handler.publish("archive_failed", f"{name}@{first}", data)
-        handler.log.warning("%s is given up, try %d: %s", where, tried, why)
-        memory[_key(link)] = "given up"
-        return
-    due = now + max(FIRST_WAIT * 4 ** (tried - 1), timedelta(seconds=wait))
-    memory[_key(link)] = {"tries": tried, "first": first, "next": due.isoformat()}
-    handler.log.info("%s is tried again at %s: %s", where, due.isoformat(), why)
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _key(link: Found) -> str:
-    return digest(link.name)[:20]
+    return article_in(handler, answer.content, kind, url, seconds)

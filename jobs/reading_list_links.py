@@ -18,7 +18,10 @@ MAX_LINK = 4_000  # characters; a longer one is refused by most servers
 MAX_FILE = 5 * 1024 * 1024  # bytes of a file of links
 MAX_TAGS = 50
 
-_LINK = re.compile(r"https?://[^\s<>\[\]{}|\\^`\"\x00-\x20\x7f]+", re.IGNORECASE)
+# It ends where the next one begins, if something stands between them that may end it.
+_LINK = re.compile(
+    r"https?://(?:(?![,;(]{1,4}https?://)[^\s<>\[\]{}|\\^`\"\x00-\x20\x7f])+", re.IGNORECASE
+)
 _AFTER = ".,;:!?'*_~)\u2026\u201d\u2019"  # stands after a link more often than in it
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _USER = re.compile(r"(https?://)[^/?#\s@]+@", re.IGNORECASE)
@@ -68,8 +71,7 @@ def of_file(handler: Handler, file: Path) -> Iterator[Found]:
         OSError: it cannot be read.
         ValueError: it is too large to be a list of links.
     """
-    with file.open("rb") as lines:
-        content = lines.read(MAX_FILE + 1)
+    content = _content(file)
     if len(content) > MAX_FILE:
         raise ValueError(f"{file} has more than {MAX_FILE:,} bytes; is it a list of links?")
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
@@ -78,6 +80,23 @@ def of_file(handler: Handler, file: Path) -> Iterator[Found]:
         if said and not links:
             handler.log.warning("%s, line %d: there is no usable link", file, number)
         yield from map(Found, links)
+
+
+def _content(file: Path) -> bytes:
+    """Return what a file holds, up to a byte too much.
+
+    Raises:
+        OSError: it cannot be read; the message says what to do.
+    """
+    try:
+        with file.open("rb") as lines:
+            return lines.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        said = "there is no file {}; make it, with one link per line, or name another"
+        why: OSError = FileNotFoundError(said.format(file.absolute()))
+    except OSError as error:
+        why = type(error)(f"{file.absolute()} cannot be read: {error.strerror}")
+    raise why
 
 
 def of_project(
@@ -108,14 +127,20 @@ def of_project(
         texts = [at_path(task, "content"), at_path(task, "description")]
         labels = at_path(task, "labels")
         about = {
-            "id": str(at_path(task, "id", "")),
-            "project_id": str(at_path(task, "project_id", found)),
-            "content": _USER.sub(r"\1***@", str(at_path(task, "content", "")))[:500],
+            "id": _short(at_path(task, "id", "")),
+            "project_id": _short(at_path(task, "project_id", found)),
+            "content": _short(_USER.sub(r"\1***@", str(at_path(task, "content", ""))), 500),
         }
-        tags = [str(each)[:100] for each in labels] if isinstance(labels, list) else []
+        labels = labels[:MAX_TAGS] if isinstance(labels, list) else []
+        tags = [_short(each) for each in labels]
         for text in texts:
             for link in links_in(text) if isinstance(text, str) else ():
-                yield Found(link, about, tags[:MAX_TAGS])
+                yield Found(link, about, tags)
+
+
+def _short(value: Any, most: int = 100) -> str:
+    """Return a text of Todoist as an event can hold it."""
+    return str(value)[:most].encode("utf-8", "replace").decode()
 
 
 def links_in(text: str) -> list[str]:
@@ -124,6 +149,7 @@ def links_in(text: str) -> list[str]:
     Args:
         text: what a person wrote.
     """
+    text = text.replace("&amp;", "&")  # as in what was copied from the text of a page
     found = [normal(_trimmed(each)) for each in _LINK.findall(text)]
     return list(dict.fromkeys(link for link in found if link is not None))
 

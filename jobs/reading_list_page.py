@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import re
 import resource
-import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:  # this file is also run by itself, without any of this
+    from py_agent import Handler
 
 MEMORY = 1 << 30  # bytes
 MAX_TEXT = 150_000  # characters; at four bytes each, an event still holds them
@@ -39,10 +41,13 @@ class NoArticle(Exception):
     """
 
 
-def article_in(body: bytes, content_type: str, url: str, seconds: float) -> dict[str, Any]:
+def article_in(
+    handler: Handler, body: bytes, content_type: str, url: str, seconds: float
+) -> dict[str, Any]:
     """Return the article in a page.
 
     Args:
+        handler: knows when the agent stops.
         body: the page.
         content_type: what its server calls it, with the charset.
         url: where it was found.
@@ -54,22 +59,18 @@ def article_in(body: bytes, content_type: str, url: str, seconds: float) -> dict
 
     Raises:
         NoArticle: there is none, or reading it takes too much time or memory.
+        StoppedError: the agent stops.
     """
+    from jobs.command_reader import UnreadableError, read_apart
+
     header = _IN_HEADER.search(content_type)
     charset = header[1] if header else ""
     about = {"url": url, "charset": charset, "seconds": seconds, "memory": MEMORY}
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-W", "ignore", __file__],
-            input=json.dumps(about).encode() + b"\n" + body,
-            capture_output=True, timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise NoArticle(f"it takes more than {seconds:g} s to read") from None
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it crashed"]
-        raise NoArticle(f"it cannot be read: {ascii(said[-1])[1:-1][:200]}")
-    found: dict[str, Any] = json.loads(done.stdout)
+        content = json.dumps(about).encode() + b"\n" + body
+        found = read_apart(handler, ["-W", "ignore", __file__], content, seconds)
+    except UnreadableError as error:
+        raise NoArticle(f"it {error}") from None
     if "reason" in found:
         raise NoArticle(found["reason"])
     return found
@@ -192,6 +193,7 @@ def main() -> None:
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (about["memory"], about["memory"]))
     text = _decoded(sys.stdin.buffer.read(), about["charset"])
+    text = text.encode("utf-8", "replace").decode()  # half a pair is no character
     try:
         found = as_published(_found(text, about["url"]), about["url"])
     except NoArticle as error:

@@ -54,7 +54,7 @@ class MbtaSettings(Settings, section="mbta", env_prefix="MBTA_"):
 def transit(
     handler: Handler,
     mbta: MbtaSettings,
-    stops: list[Stop] | None = None,
+    stops: Annotated[list[Stop], Field(min_length=1)] | None = None,
     stop: str | int | None = None,
     route: str | int | None = None,
     direction: int | str | None = None,
@@ -129,16 +129,15 @@ def _wanted(
     elif direction is not None or name is not None:
         raise ValueError("direction and name belong to stop and route; write them inside")
     if not given:
-        raise ValueError("no stop is named; give stop and route, or stops")
+        raise ValueError('no stop is named; with = { stop = "2168", route = "66" } does')
     try:
-        found = [Stop.model_validate(each) for each in given]
+        found = map(Stop.model_validate, given)
+        return list({each.key: each for each in found}.values())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise ValueError(
-            f"a stop is not as it should be: {place}: {first['msg']}"
-        ) from None
-    return list({each.key: each for each in found}.values())
+        said = first["msg"].removeprefix("Value error, ")
+        said = ": ".join([*map(str, first["loc"]), said])
+        raise ValueError(f"a stop is not as it should be: {said}") from None
 
 
 class _Poll:
@@ -203,7 +202,7 @@ class _Poll:
         return not here >= ({0, 1} if only is None else {only})
 
     def _read_timetable(self, bare: list[Stop], filters: dict[str, str]) -> None:
-        document = self._document("schedules", bare, filters, False)
+        document = self._document("schedules", bare, filters)
         assert document is not None, "it was asked for without a condition"
         for each in bare:
             found = self._noted(each, document.of(each))
@@ -296,7 +295,7 @@ class _Poll:
     # Requests
 
     def _document(
-        self, what: str, wanted: list[Stop], filters: dict[str, str], is_known: bool
+        self, what: str, wanted: list[Stop], filters: Any, is_known: bool | None = None
     ) -> Document | None:
         """Return an answer about stops; None if it is known, and as it was."""
         url = f"{self.settings.api_url.rstrip('/')}/{what}"
@@ -310,11 +309,12 @@ class _Poll:
             options["auth"] = HeaderAuth("x-api-key", key.get_secret_value().strip())
         self._keep_limit()
         options |= {"params": params, "max_bytes": MAX_BYTES}
-        answer: Any = self.handler.http.get_if_changed(url, **options)
+        http = self.handler.http
+        answer: Any = None if is_known is None else http.get_if_changed(url, **options)
         if answer is None and is_known:
             return None
-        if answer is None:  # it was read for others
-            answer = self.handler.http.get(url, **options)
+        if answer is None:  # read for others, or a timetable: its address is never the same
+            answer = http.get(url, **options)
         self._note_limit(answer.headers)
         if answer.status_code == 403 and "auth" in options:
             raise HttpError(

@@ -82,9 +82,11 @@ def check(host: str, targets: list[Target], allow_private: bool) -> None:
     for _, target in targets:
         address = ipaddress.ip_address(str(target[0]).partition("%")[0])
         if not is_allowed(address, allow_private):
-            advice = "" if allow_private else "; allow_private=True allows your own network"
+            where = host if host == str(address) else f"{host} is at {address}, which"
+            # As agent.toml has it, where most of these arguments stand.
+            advice = "; allow_private = true allows your own network"
             raise HttpRefusedError(
-                f"{host} is at {address}, which is not a public address{advice}"
+                f"{where} is not a public address{'' if allow_private else advice}"
             )
 
 

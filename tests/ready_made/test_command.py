@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from jobs import command_process
 from jobs.command import command
-from jobs.command_process import Lines
-from py_agent import Agent, Event, timeout
+from jobs.command_process import Lines, Run, end
+from py_agent import Agent, Event, StoppedError, timeout
 from py_agent.clock import SystemClock
 from py_agent.errors import ConfigError
 from py_agent.registry import FOR_JOBS
@@ -45,13 +47,28 @@ def printing(*lines: str, then: str = "") -> list[str]:
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """Check that no descriptor, thread or child is left behind, whatever is raised."""
-    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    before = there_are()
     try:
         yield
     finally:
-        assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+        assert there_are() - before == set()
+
+
+def there_are() -> set[str | threading.Thread]:
+    """Return the descriptors, threads and children of this process.
+
+    Other tests may have left some, as the resource tracker of multiprocessing.
+    """
+    folder = Path("/proc/self")
+    tasks = [each.read_text().split() for each in folder.glob("task/*/children")]
+    return {*threading.enumerate(), *open_files(), *(f"child {n}" for n in sum(tasks, []))}
+
+
+def open_files() -> Iterator[str]:
+    """Yield a line for each open descriptor, but not for the one that lists them."""
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield f"{each.name} is {each.readlink()}"
 
 
 def run(agent: Agent, argv: Any, **arguments: Any) -> list[str]:
@@ -204,6 +221,12 @@ def test_a_line_that_is_no_text_is_left_out(
     assert warnings(caplog) == ["/bin/sh: line 1 is left out, as it is not UTF-8 text"]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_line(agent: Agent) -> None:
+    """Given output as Windows programs write it, Then its first line is read, too."""
+    argv = sh('printf \'\\357\\273\\277{"id": 1}\\r\\n{"id": 2}\\r\\n\'')
+    assert run(agent, argv) == ["1", "2"]
+
+
 def test_many_bad_lines_are_told_in_short(
     agent: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -295,6 +318,13 @@ def test_agent_toml_refuses_a_text_at_start() -> None:
     made = convert_arguments(command, good, FOR_JOBS, Path("/site"))
     assert made["env"]["KEY"].get_secret_value() == SECRET
     assert (SECRET in repr(made), made["cwd"]) == (False, Path("/site/data"))
+    wrong = {"argv": [], "timeout": 0, "max_bytes": 0, "max_line": -1}
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(command, wrong, FOR_JOBS)
+    assert caught.value.problems[0] == (
+        'argument \'argv\': it names no program; write a list as ["ls", "-l", "/tmp"]'
+    )
+    assert len(caught.value.problems) == 4
     with pytest.raises(ConfigError) as caught:
         convert_arguments(
             command, {"argv": f"ls {SECRET}", "env": {"A": [SECRET]}}, FOR_JOBS
@@ -419,7 +449,8 @@ def hour(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """
     real, asked = time.monotonic, count()
     made = SimpleNamespace(
-        monotonic=lambda: real() + (started(tmp_path) if next(asked) else 0.0)
+        monotonic=lambda: real() + (started(tmp_path) if next(asked) else 0.0),
+        sleep=time.sleep,
     )
     monkeypatch.setattr("jobs.command_process.time", made)
 
@@ -450,6 +481,84 @@ def test_the_time_of_a_program_is_limited(agent: Agent, tmp_path: Path, hour: No
         run(agent, sh(GROUP.format(tmp_path, "")), timeout=900)
     assert both_gone(tmp_path)
     assert time.monotonic() - began < LIMIT
+
+
+def test_the_time_is_up_between_two_lines_of_a_piece(
+    agent: Agent, tmp_path: Path, hour: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given lines that came at once, When the time is up at one, Then it is the last."""
+    publish_until(agent, tmp_path, 2, monkeypatch)
+    with pytest.raises(TimeoutError):
+        run(agent, printing("[1]", "[2]", "[3]", then="exec sleep 1000"), identifier=[])
+    assert len(names(agent)) == 2
+
+
+def test_what_came_in_time_is_published_however_long_that_takes(
+    agent: Agent, tmp_path: Path, hour: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a program that ended in time, Then the time of its lines is not its own."""
+    publish_until(agent, tmp_path, 1, monkeypatch)
+    monkeypatch.setattr(command_process, "CHUNK", 8)
+    assert len(run(agent, printing("[1]", "[2]", "[3]"), identifier=[])) == 3
+
+
+def publish_until(
+    agent: Agent, folder: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let an hour pass while that event is published; the program may end meanwhile."""
+    publish, seen = agent.handler.publish, count(0)
+
+    def slowly(*event: Any) -> None:
+        publish(*event)
+        if next(seen) == number:  # the first one opens the store
+            time.sleep(0.02)
+            (folder / "child").write_text("\n")
+
+    monkeypatch.setattr(agent.handler, "publish", slowly)
+
+
+def test_a_stop_is_noticed_between_two_lines_of_a_piece() -> None:
+    """Given lines that came at once, When the agent stops, Then the next one is left."""
+    handler: Any = SimpleNamespace(time_left=None, stop_requested=False)
+    argv = printing("1", "2", then="exec sleep 1000")
+    process = command_process.started(argv, dict(os.environ), None)
+    run = Run(handler, process, Lines(100), "sh", 900, 10_000)
+    try:
+        with nothing_left(), closing(run.lines()) as lines:
+            assert next(lines) == (1, b"1")
+            handler.stop_requested = True
+            with pytest.raises(StoppedError, match="sh was ended, as the agent stops"):
+                next(lines)
+    finally:
+        end(process)
+
+
+def test_a_program_ends_with_an_agent_that_is_killed(tmp_path: Path) -> None:
+    """Given a program and its child, When the agent is killed by SIGKILL, Then both end."""
+    argv = sh(GROUP.format(tmp_path, "echo 1;"))
+    script = (
+        "from types import SimpleNamespace; from jobs.command import command\n"
+        "say = lambda *_: print('published', flush=True)\n"
+        "handler = SimpleNamespace(publish=say, time_left=None, stop_requested=False)\n"
+        f"command(handler, {argv}, 'line')"
+    )
+    words = [sys.executable, "-c", script]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None and killed.stdout.readline() == "published\n"
+        killed.kill()
+    assert both_gone(tmp_path)
+
+
+def test_a_group_is_not_killed_by_a_number_that_may_be_another_s() -> None:
+    """Given a program that ended, Then it keeps its number until its group was killed."""
+    process = command_process.started(sh("exit 3"), dict(os.environ), None)
+    while not command_process.has_ended(process):
+        pass
+    assert process.returncode is None
+    os.kill(process.pid, 0)  # it is there
+    end(process)
+    assert process.returncode == 3
+    assert command_process.has_ended(process)
 
 
 def test_one_that_does_not_listen_is_killed(

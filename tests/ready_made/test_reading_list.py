@@ -6,19 +6,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from jobs import reading_list_page
 from jobs.reading_list import link_file, reading_list
-from jobs.reading_list_links import links_in, normal
+from jobs.reading_list_links import Found, links_in, normal
 from jobs.reading_list_page import NoArticle, article_in, as_published, summary_of
 from jobs.todoist_account import TodoistSettings
 from py_agent import HttpError
+from py_agent.errors import ConfigError
+from py_agent.http import Http
+from py_agent.registry import FOR_JOBS
+from py_agent.settings.conversion import convert_arguments
 from py_agent.testing import AgentUnderTest
 
 from .reading_server import TOKEN, ReadingServer, article, page
+
+QUIET: Any = SimpleNamespace(stop_requested=False)  # a handler whose agent does not stop
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def use_token(agent: AgentUnderTest, site: ReadingServer, token: str) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are read in this process: what is tested is what becomes of them."""
 
-    def read(body: bytes, content_type: str, url: str, seconds: float) -> dict[str, Any]:
+    def read(_: Any, body: bytes, kind: str, url: str, seconds: float) -> dict[str, Any]:
         if b"<article>" not in body:
             raise NoArticle("there is no article in it, only 3 words")
         return as_published({"title": "Tea", "text": body.decode()}, url)
@@ -139,11 +147,20 @@ def test_links_come_from_a_file(
 
 
 def test_a_file_that_is_not_there_fails_the_run(
-    running: AgentUnderTest, tmp_path: Path
+    running: AgentUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given no such file, Then the run fails with its name."""
-    with pytest.raises(FileNotFoundError, match="links.txt"):
-        running.run_job(link_file, file=tmp_path / "links.txt")
+    """Given no such file, or none that can be read, Then one line says where, and what
+    to do.
+    """
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        running.run_job(link_file, file=Path("links.txt"))
+    assert str(caught.value) == (
+        f"there is no file {tmp_path}/links.txt; make it, with one link per line, or name "
+        f"another"
+    )
+    with pytest.raises(IsADirectoryError, match=f"^{tmp_path} cannot be read: Is a direct"):
+        running.run_job(link_file, file=tmp_path)
 
 
 # Todoist
@@ -220,6 +237,29 @@ def test_odd_tasks_stop_no_other(
                         {"content": site.url("/a"), "labels": None}]  # fmt: skip
     poll(agent)
     assert names(agent) == [site.url("/a")]
+
+
+def test_a_task_that_no_event_can_hold_is_cut(
+    agent: AgentUnderTest, site: ReadingServer, quick: None
+) -> None:
+    """Given half a character and an endless id, Then both articles are published."""
+    site.pages = {"/a": page(article()), "/b": page(article())}
+    site.task(f"{site.url('/a')} \ud83d", labels=["\ud83d"])
+    site.task(site.url("/b"), id="x" * 1_100_000, project_id="y" * 1_100_000)
+    poll(agent)
+    first, second = (event.data for event in agent.published("archive_article"))
+    assert (first["tags"], first["task"]["content"][-2:]) == (["?"], " ?")
+    assert (second["task"]["id"], second["task"]["project_id"]) == ("x" * 100, "y" * 100)
+
+
+def test_a_failure_is_told_without_the_task_if_need_be(
+    agent: AgentUnderTest, site: ReadingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a task that the store refuses, Then the failure has none, and all go on."""
+    odd = [Found(site.url("/a"), {"content": float("nan")}), Found(site.url("/b"))]
+    monkeypatch.setattr("jobs.reading_list.of_project", lambda *_: odd)
+    poll(agent, tries=1)
+    assert [event.data["task"] for event in agent.published("archive_failed")] == [None] * 2
 
 
 def test_a_cursor_that_leads_in_a_circle_ends(
@@ -312,7 +352,8 @@ def test_links_into_the_own_network_are_refused(
     site.task(site.url("/admin"))
     agent.run_job(reading_list, projects=["P1"])
     assert site.asked == []
-    assert "not a public address" in agent.published("archive_failed")[0].data["reason"]
+    said = "127.0.0.1 is not a public address; allow_private = true allows your own network"
+    assert said in agent.published("archive_failed")[0].data["reason"]
 
 
 def test_a_page_that_comes_back_is_read(
@@ -372,6 +413,72 @@ def test_a_run_reads_so_many_pages_and_is_polite(
     assert site.asked == [f"/{number}" for number in range(5)]
 
 
+# Being offline
+
+
+@pytest.fixture
+def file(tmp_path: Path, site: ReadingServer) -> Path:
+    """Links to eight pages that are there, each on a host of its own; all are offline."""
+    site.pages = {f"/{number}": page(article()) for number in range(8)}
+    urls = [site.url(f"/{n}").replace("127.0.0.1", f"127.0.0.{n + 1}") for n in range(8)]
+    file = tmp_path / "links.txt"
+    file.write_text("\n".join(urls))
+    return file
+
+
+def go_offline(monkeypatch: pytest.MonkeyPatch, *online: str) -> list[str]:
+    """Let only some hosts be reached; return the hosts that are asked."""
+    asked: list[str] = []
+    real = Http.get
+
+    def get(http: Http, url: str, **options: Any) -> Any:
+        host = urlsplit(url).hostname or ""
+        asked.append(host)
+        if host not in online:
+            raise HttpError(f"GET {url}: no route to host", transient=True)
+        return real(http, url.replace(host, "127.0.0.1"), **options)
+
+    monkeypatch.setattr(Http, "get", get)
+    return asked
+
+
+def test_days_offline_use_up_no_try(
+    agent: AgentUnderTest,
+    file: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Given a laptop offline for days, Then a run asks three hosts, the next run three
+    others, nothing is given up, and all is read when it is online again.
+    """
+    with monkeypatch.context() as patch:
+        asked = go_offline(patch)
+        for _ in range(9):
+            agent.run_job(link_file, file=file, allow_private=True)
+            agent.clock.advance(hours=12)
+    assert asked[:9] == [f"127.0.0.{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 1)]
+    assert len(asked) == 27
+    assert "nothing could be reached, so no try is counted: GET http://127.0" in caplog.text
+    go_offline(monkeypatch, *(f"127.0.0.{n}" for n in range(1, 9)))
+    agent.run_job(link_file, file=file, allow_private=True)
+    assert (len(names(agent)), names(agent, "archive_failed")) == (8, [])
+
+
+def test_what_is_offline_beside_others_is_given_up(
+    agent: AgentUnderTest, file: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given one host that answers behind seven dead ones, Then it is read by the third
+    run, and what was tried in that run counts.
+    """
+    go_offline(monkeypatch, "127.0.0.8")
+    for _ in range(3):
+        agent.run_job(link_file, file=file, allow_private=True, tries=1)
+        agent.clock.advance(minutes=1)
+    assert len(names(agent)) == 1
+    assert len(names(agent, "archive_failed")) == 7
+
+
 # Hostile pages
 
 
@@ -414,14 +521,16 @@ def test_a_page_that_is_too_large_is_not_read(
 )  # fmt: skip
 def test_any_charset_is_read(body: bytes, kind: str) -> None:
     """Given a charset in the header, the page or its mark, Then the title is right."""
-    assert article_in(body, kind, "https://example.org/", 20)["title"].startswith("Grün")
+    assert article_in(QUIET, body, kind, "https://example.org/", 20)["title"].startswith(
+        "Grün"
+    )
 
 
 def test_memory_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a page that takes too much memory, Then it failed, and this process lives."""
     monkeypatch.setattr(reading_list_page, "MEMORY", 100_000_000)
     with pytest.raises(NoArticle, match="it cannot be read: MemoryError"):
-        article_in(article(words=900_000), "", "https://example.org/", 20)
+        article_in(QUIET, article(words=900_000), "", "https://example.org/", 20)
 
 
 @pytest.mark.parametrize(
@@ -435,6 +544,15 @@ def test_arguments_that_would_read_nothing_fail_the_run(
     """Given no page, no try or no project, Then the run says so."""
     with pytest.raises(ValueError, match=problem):
         poll(agent, **given)
+
+
+def test_arguments_that_would_read_nothing_are_told_at_start() -> None:
+    """Given the same in agent.toml, Then it is a mistake there."""
+    wrong = {"projects": [], "most": 0, "tries": 0, "timeout": 0, "max_bytes": 0}
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(reading_list, wrong, FOR_JOBS)
+    assert len(caught.value.problems) == 5
+    assert caught.value.problems[0].startswith("argument 'projects': list should have at")
 
 
 def test_without_trafilatura_it_says_what_to_install() -> None:
@@ -490,6 +608,10 @@ def test_a_link_has_one_spelling(link: str, expected: str | None) -> None:
         ("**https://e.org/a**", "a"),
         ("https://e.org/a https://e.org/a#x", "a"),
         ("no link, http:// and https:///x", ""),
+        ("https://e.org/a,https://e.org/b;https://e.org/c", "a b c"),
+        ("(https://e.org/a),(https://e.org/b)(https://e.org/c)", "a b c"),
+        ("https://e.org/old/https://e.org/b", "old/https://e.org/b"),
+        ("https://e.org/a?b=1&amp;c=2", "a?b=1&c=2"),
     ],
 )
 def test_links_are_found_in_what_people_write(text: str, paths: str) -> None:

@@ -19,7 +19,7 @@ from py_agent.errors import ConfigError
 from py_agent.loading import agent_of_config
 from py_agent.testing import AgentUnderTest
 
-from .json_server import as_json
+from .json_server import Answer, Asked, as_json
 from .transit_server import TransitServer
 
 KEY = "canary0123456789abcdef0123456789"
@@ -309,6 +309,30 @@ def test_the_timetable_is_asked_for_once_an_hour(
     assert asked[0].query["filter[min_time]"] < asked[1].query["filter[min_time]"]
 
 
+def test_nothing_is_kept_of_the_addresses_of_timetables(
+    agent: AgentUnderTest, server: TransitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a timetable with an ETag, When polled for hours, Then it is not remembered, as
+    its address holds the hour.
+    """
+    answer, kept = server.answer, set[str]()
+
+    def with_tag(asked: Asked) -> Answer:
+        status, headers, body = answer(asked)
+        return status, {**headers, "ETag": f'"{asked.path}"'}, body
+
+    def look(handler: Handler, mbta: MbtaSettings) -> None:
+        transit(handler, mbta, **HERE)
+        kept.update(handler.http.validators)
+
+    monkeypatch.setattr(server, "answer", with_tag)
+    for _ in range(3):
+        agent.run_job(look)
+        agent.clock.advance(3600)
+    assert [each.path for each in server.asked].count("/schedules") >= 3
+    assert len(kept) == 1 and "/predictions" in kept.pop()
+
+
 def test_the_timetable_knows_nothing_of_cancelled_trips(
     agent: AgentUnderTest, server: TransitServer
 ) -> None:
@@ -500,13 +524,14 @@ def test_senseless_limits(agent: AgentUnderTest, server: TransitServer, reset: s
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({}, "no stop is named"), ({"stops": []}, "no stop is named"),
-        ({"stop": "1"}, "each stop needs a route"),
+        ({}, 'no stop is named; with = { stop = "2168", route = "66" } does'),
+        ({"stops": []}, "no stop is named"),
+        ({"stop": "1"}, "^a stop is not as it should be: each stop needs a route$"),
         ({"route": "66"}, "each stop needs a stop"),
         ({"direction": 1}, "belong to stop and route"),
         ({"stops": [{"stop": "1,2", "route": "3"}]}, "stop: "),
         ({"stops": [{"stop": "1", "route": "3", "dirction": 0}]}, "has no 'dirction'"),
-        ({"stops": ["2168"]}, "it: "),
+        ({"stops": ["2168"]}, "^a stop is not as it should be: Input should be"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(
@@ -526,6 +551,7 @@ def test_wrong_arguments(
         ("stops = [{ stop = '1' }]", "each stop needs a route"),
         ("stop = '1', route = '3', count = 0", "argument 'count'"),
         ("stop = [], route = '3'", "argument 'stop'"),
+        ("stops = []", "argument 'stops': list should have at least 1 item"),
     ],
 )
 def test_wrong_arguments_in_the_file(tmp_path: Path, given: str, expected: str) -> None:
