@@ -148,18 +148,11 @@ def _owed(facts: Facts) -> str:
 def _held(facts: Facts) -> str:
     """Return what is withheld; "" without any."""
     rows = facts.standing.withheld
-    sums = {
-        words: sum(row["deliveries"] for row in rows if row["held"] is held)
-        for held, words in (
-            (True, "until a person decides"),
-            (False, "until their run ends"),
-        )
-    }
-    if not any(sums.values()):
-        return ""
-    told = "; ".join(f"{count(n)} {words}" for words, n in sums.items() if n)
-    bad = any(row["held"] for row in rows)
-    return _figure("Held", count(sum(sums.values())), told, bad)
+    held = sum(row["deliveries"] for row in rows if row["held"])
+    waiting = sum(row["deliveries"] for row in rows if not row["held"])
+    told = [f"{count(held)} until a person decides"] if held else []
+    told += [f"{count(waiting)} until their run ends"] if waiting else []
+    return _figure("Held", count(held + waiting), "; ".join(told), held > 0) if told else ""
 
 
 def _dead(facts: Facts) -> str:
@@ -219,8 +212,8 @@ def _median(facts: Facts) -> str:
 def _footer(facts: Facts) -> str:
     notes = [
         "What was owed in the past is worked out from when events were created and their "
-        "deliveries ended. The store does not keep when one was replayed, redelivered or released: "
-        "such a delivery counts from its event's creation until its last end.",
+        "deliveries ended. The store does not keep when one was replayed, redelivered or "
+        "released: such a delivery counts from its event's creation until its last end.",
         "Each event is stored once, so how often it was offered again is known of each "
         "run only. Delivery times are read off bins and are right to about 6 percent.",
     ]
