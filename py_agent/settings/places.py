@@ -14,6 +14,7 @@ from ..arguments import SECTION
 from ..errors import ConfigError
 from .config import LOCAL
 from .mistakes import Location, aliases, alternatives, given, reasons
+from .secret_types import secret_fields
 from .stored import credentials, secret_files, variables
 
 JSON_KINDS = {"list_type", "dict_type", "model_type", "set_type", "tuple_type"}
@@ -46,7 +47,7 @@ class Places:
     def sentences(self, error: ValidationError) -> list[str]:
         """Return one sentence for each mistake, without the value."""
         missing, wrong = list[str](), list[tuple[str, str]]()
-        for location, kind, reason in reasons(error):
+        for location, kind, reason in reasons(error, self._is_hidden):
             if kind == "missing" and len(location) == 1:
                 missing.append(self._missing(self._field(str(location[0]))))
             else:
@@ -85,7 +86,19 @@ class Places:
         if names:
             places.append(f"in the variable {' or '.join(names)}")
             places.append(f"in a file {names[0]} in the directory of secrets")
-        return f"{title} is missing{what and f': {what}'}. Put it {_either(places)}"
+        told = f"{title} is missing{what and f': {what}'}. Put it {_either(places)}"
+        empty = next(iter(self._secret_files(name).values()), None)
+        return f"{told}; {empty} is empty" if empty else told
+
+    def _is_hidden(self, location: Location) -> bool:
+        """Return whether what a check says there may hold a secret; not so if it is ours.
+
+        Of all together, it is asked with no location.
+        """
+        secret = secret_fields(self.cls)
+        if self.cls.__module__.startswith("py_agent."):
+            return False
+        return self._field(str(location[0])) in secret if location else bool(secret)
 
     def _secret_files(self, name: str) -> dict[str, Path]:
         try:

@@ -97,13 +97,16 @@ def secret_files(cls: type[BaseSettings], fields: Sequence[str]) -> dict[str, Pa
 def secrets_in(files: Mapping[str, Path]) -> dict[str, str]:
     """Return what files of secrets hold, without the line breaks at their ends.
 
+    An empty file is none, as an empty variable is: a secret that was never filled in.
+
     Raises:
         ConfigError: every file that cannot be read, one sentence each.
     """
     read = {name: _text(path) for name, path in files.items()}
     if problems := [f"{files[name]} {what}" for name, (_, what) in read.items() if what]:
         raise ConfigError(problems)
-    return {name: text.rstrip("\r\n") for name, (text, _) in read.items()}
+    found = {name: text.rstrip("\r\n") for name, (text, _) in read.items()}
+    return {name: text for name, text in found.items() if text}
 
 
 def credentials(cls: type[BaseSettings], fields: Sequence[str]) -> Credentials:
