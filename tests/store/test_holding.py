@@ -11,6 +11,7 @@ from py_agent.store import by_hand, holding
 from py_agent.store.event_store import EventStore
 from py_agent.store.listing import reading
 from py_agent.store.lock import AgentLock
+from py_agent.store.measures import measure
 from py_agent.store.owing import Committed
 from py_agent.store.runs import RunResult, published_before
 from py_agent.store.side_file import Inside
@@ -68,6 +69,8 @@ def test_what_is_withheld_is_never_loaded_nor_counted(
     with reading(withheld.path) as listing:
         (row,) = listing.listeners(NOW)
     assert (row["owed"], row["held"], row["oldest_owed"]) == (0, 2, None)
+    measured = measure(withheld.path, NOW).listeners["mine"]
+    assert not any(measured.deliveries.values()) and measured.oldest is None
 
 
 def test_other_deliveries_of_the_same_key_go_on(withheld: EventStore) -> None:
