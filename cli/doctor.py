@@ -39,8 +39,8 @@ def doctor(as_json: bool, common: Common) -> None:
 
     path = common.store()
     now = datetime.now(UTC)
-    pid = holder(path)
     with reading(path) as listing:
+        pid = holder(path)
         jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
         found = needs_a_person(listing, pid, jobs, listeners, now)
     if as_json:

@@ -198,7 +198,7 @@ def latencies(
             longest.get(name, 0),
             apart.get((name, -1), 0),
             apart.get((name, -2), 0),
-        )  # fmt: skip
+        )
         for name, row in counts.items()
     ]
     return sorted(rows, key=lambda each: (-each.total, each.listener))

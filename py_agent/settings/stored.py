@@ -86,12 +86,20 @@ def secret_files(cls: type[BaseSettings], fields: Sequence[str]) -> dict[str, Pa
     for variable in DIRECTORIES if fields else ():
         try:
             for name in filter(wanted, _listed(variable)):
-                found.setdefault(fold(name), Path(os.environ[variable], name))
+                key = fold(name)
+                if key not in found or is_empty(found[key]):
+                    found[key] = Path(os.environ[variable], name)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def is_empty(path: Path) -> bool:
+    """Return whether a file holds nothing but line breaks, and so is as good as none."""
+    text, problem = _text(path)
+    return not (problem or text.rstrip("\r\n"))
 
 
 def secrets_in(files: Mapping[str, Path]) -> dict[str, str]:

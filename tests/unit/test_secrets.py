@@ -538,12 +538,18 @@ def test_an_empty_file_is_none(directory: Place, credentials: Place, content: st
     nothing, the line about what is missing says that the file is empty.
     """
     path = directory(SHOP_TOKEN=content) / "SHOP_TOKEN"
-    credentials({"shop": {"token": "t"}})
+    shared = credentials({"shop": {"token": "t"}})
     assert token() == "t"
+    credentials({"shop": {"token": [CANARY]}})
+    assert problems()[0].startswith(f"{shared}: [shop] token: input should be a valid")
     credentials({})
     [told] = problems()
     assert told.startswith("[shop] token is missing. Put it in ")
     assert told.endswith(f"in the directory of secrets; {path} is empty")
+    directory(shop_token="u")
+    assert token() == "u"
+    directory(SYSTEMD, SHOP_TOKEN=content)
+    assert token() == "u"
 
 
 def refuse(value: SecretStr) -> SecretStr:
