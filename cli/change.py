@@ -116,7 +116,8 @@ def discard(
 def release(job: str, common: Common) -> None:
     """Deliver what is held of a job that published far more than it should at once.
 
-    `agent discard --held JOB` drops it instead.
+    Like new events: a listener that is throttled or debounced still leaves most of them
+    out. `agent discard --held JOB` drops it all instead.
     """
     from py_agent.store import by_hand
 

@@ -12,10 +12,11 @@ def append_csv(event: Event, file: Path) -> None:
     """Append an event to a CSV file, with one header at its top.
 
     It is `listeners.spreadsheet` with the columns `created`, `event_type`, `identifier`,
-    `source`, `data` and `delivery`, for a file of any name. A crash leaves no torn row,
-    and a repeated delivery adds none. The row is on the disk when the delivery counts as
-    done. `data` is JSON; a line break in a text is written as `\\n`, so that a row is
-    always one line; and what a spreadsheet would take for a formula has a `'` before it.
+    `source`, `data` and `delivery`, for a file of any name. Half a row of a crash is made
+    whole when its event comes again next, and a repeated delivery adds none. The row is
+    on the disk when the delivery counts as done. `data` is JSON; a line break in a text
+    is written as `\\n`, so that a row is always one line; and what a spreadsheet would
+    take for a formula has a `'` before it.
 
     Args:
         event: what to append.

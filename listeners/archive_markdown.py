@@ -38,10 +38,14 @@ def archive_markdown(event: Event, folder: Path, tags: Sequence[str] = ()) -> No
     on every attempt; it is there as a whole or not at all; and an article that is
     written again, even with another title, replaces its own file and no other. A file
     that you removed stays removed, one that you changed stays changed, as long as nobody
-    sends the event again.
+    sends the event again. A link
+    that you put in its place is replaced, and what it leads to is left alone. A new file
+    is its owner's (0600).
 
-    The front matter is YAML; each value is in quotes. The texts are the web's: they are
-    escaped, so that neither HTML nor Markdown in them means anything.
+    The front matter is YAML; each value is in quotes. The texts are the web's: HTML and
+    the marks of Markdown in them are escaped. What some programs make of plain words
+    they make of these, too: an address becomes a link, `@name` a mention, `:tea:` an
+    emoji.
 
     Args:
         event: `archive_article` of `jobs.reading_list`, or any event whose data has a
@@ -62,10 +66,10 @@ def archive_markdown(event: Event, folder: Path, tags: Sequence[str] = ()) -> No
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = _own_file(folder, event)
-        with replacing(file) as draft:
+        with replacing(file, follow=False) as draft:
             draft.write(content)
     except OSError as error:
-        raise unwritable(error, file) from error
+        raise unwritable(error, file, others=True) from error
 
 
 def _own_file(folder: Path, event: Event) -> Path:

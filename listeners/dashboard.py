@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from listeners.dashboard_file import locked, read_or_set_aside, replace
+from listeners.dashboard_file import MODE, content_of, place_of
+from listeners.whole_file import replacing, set_aside, unwritable
 from py_agent import Discard, Event, Handler, Settings, listen_for
 
 WEATHER, DEPARTURES = "weather_forecast", "transit_departures"
@@ -59,12 +60,14 @@ def dashboard(
     It is replaced as a whole, so who reads it finds the old or the new one, and a crash or
     a full disk leaves the old one. An event that is delivered late never replaces a newer
     one of the same place, or stop, route and direction. Departures that were told more
-    than a day ago are dropped. Several listeners and agents may write one file: a lock
-    file beside it, `.<name>.lock`, lets one at a time do so. What is found in its place
-    and was not written by this listener is kept under another name, and the log says so.
+    than a day ago are dropped. Several listeners and agents may write one file, one at a
+    time; it has one weather, the one that was told last. What is found in its place and
+    was not written by this listener is kept under another name, and the log says so. A
+    link may lead to another folder only if there is a file of this listener.
 
-    A new file can be read by all users of the machine, as the program that shows it may
-    be another one's; it holds no secret, but says where you live. `chmod 600` stays.
+    A new file can be read by all users of the machine (0644), as the program that shows
+    it may be another one's; it holds no secret, but says where you live. One that takes
+    the place of another keeps its mode: `chmod 600` stays.
 
     Args:
         handler: knows the time, and logs.
@@ -74,23 +77,33 @@ def dashboard(
         place: shows only the weather of this place, where several are told.
 
     Raises:
-        OSError: the file cannot be written; it is as it was.
         Discard: the event holds nothing that can be shown.
+        Pause: the file cannot be written; it is as it was, and tried again after a minute.
     """
     part = _weather_of(event) if event.event_type == WEATHER else _bus_of(event)
     if event.event_type == WEATHER and place not in (None, part["place"]):
         return
-    target = Path(os.path.realpath((file or settings.file).expanduser()))
-    now = handler.clock.now()
-    with locked(target):
-        board, kept = read_or_set_aside(target, is_board)
-        if kept is not None:
-            text = "%s is not what this listener writes; it is kept as %s"
-            handler.log.warning(text, target, kept.name)
-        changed = with_part(board or EMPTY_BOARD, event.event_type, part, now)
-        if changed is not None:
-            text = json.dumps(changed, ensure_ascii=False, indent=2)
-            replace(target, f"{text}\n".encode("utf-8", "backslashreplace"))
+    shown_in = Path(os.path.expanduser(file or settings.file))
+    try:
+        _show(handler, shown_in, event.event_type, part)
+    except OSError as error:
+        raise unwritable(error, shown_in) from error
+
+
+def _show(handler: Handler, file: Path, event_type: str, part: dict[str, Any]) -> None:
+    """Write a part into the file, unless there is a newer one."""
+    target = place_of(file, is_board)
+    with replacing(target, MODE, wait=handler.wait) as draft:
+        board, is_foreign = content_of(target, is_board)
+        changed = with_part(board or EMPTY_BOARD, event_type, part, handler.clock.now())
+        if changed is None:
+            return
+        text = json.dumps(changed, ensure_ascii=False, indent=2)
+        draft.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+        if is_foreign:
+            kept = set_aside(target, draft)
+            words = "%s is not what this listener writes; it is kept as %s"
+            handler.log.warning(words, target, kept.name)
 
 
 def with_part(

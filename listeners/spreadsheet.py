@@ -23,6 +23,7 @@ FIELDS = ("created", "event_type", "identifier", "source", "data")
 DEFAULT = {field: field for field in FIELDS}
 
 _MOST_DIGITS = 15  # that a spreadsheet keeps of a number
+_LONGEST_NAME = 31  # characters of the name of a sheet
 
 
 def _checked(columns: Mapping[str, str]) -> Mapping[str, str]:
@@ -55,11 +56,28 @@ def _usable(path: Path) -> Path:
     return path
 
 
+def _sheet_name(name: str | None) -> str | None:
+    """Return the name of a sheet.
+
+    Raises:
+        ValueError: Excel would not take it.
+    """
+    if name is None:
+        return None
+    if not 1 <= len(name) <= _LONGEST_NAME or name.startswith("'") or name.endswith("'"):
+        size = f"1 to {_LONGEST_NAME} characters, without ' at its ends"
+        raise ValueError(f"the name of a sheet has {size}; it is not {name!r}")
+    wrong = [each for each in name if each in "[]:*?/\\" or not each.isprintable()]
+    if wrong:
+        raise ValueError(f"the name of a sheet cannot have {wrong[0]!r}; it is {name!r}")
+    return name
+
+
 def spreadsheet(
     event: Event,
     path: Annotated[Path, AfterValidator(_usable)],
     columns: Annotated[dict[str, str], AfterValidator(_checked)] = DEFAULT,
-    sheet: str | None = None,
+    sheet: Annotated[str | None, AfterValidator(_sheet_name)] = None,
     allow_loss: bool = False,
 ) -> None:
     """Append an event as a row to a .csv or .xlsx file, once.
@@ -73,16 +91,20 @@ def spreadsheet(
     Texts that a spreadsheet would take for a formula are made harmless: in xlsx they are
     texts, in CSV there is a `'` before them. JSON numbers, true and false stay what they
     are, but for numbers of more than 15 digits, which become texts so that they are not
-    rounded. `created` is UTC. Lists and objects are JSON.
+    rounded. `created` is UTC: with `+00:00` in CSV, and without a zone in xlsx, which has
+    none. Lists and objects are JSON.
 
     While Excel or LibreOffice has the file open, rows wait. A CSV file may have `,`, `;`
     or tabs between its values; a line break in a text is written as `\\n` there. It is
-    appended to, and a row is on the disk when the delivery counts as done; if a power
-    cut left half a row, it is removed. An .xlsx file is written anew with each row and
-    then takes the place of the old one: sheets, formulas and formats stay; what openpyxl
-    cannot keep, as pictures and slicers, is named, and no row is added, unless you set
-    `allow_loss`. Charts may look different; results of formulas are computed when the
-    file is opened. It takes longer with each row; from some ten thousand on, use CSV.
+    appended to, and a row is on the disk when the delivery counts as done. Half a row that
+    a power cut left is removed when its own delivery comes again next; any other last row
+    without a line end gets one, and stays. A new file is its owner's (0600).
+
+    An .xlsx file is written anew with each row and then takes the place of the old one:
+    sheets, formulas and formats stay; what openpyxl cannot keep, as pictures and slicers,
+    is named, and no row is added, unless you set `allow_loss`. Charts may look different;
+    results of formulas are computed when the file is opened. It takes longer with each
+    row; from some ten thousand on, use CSV.
 
     Args:
         event: what to append.
@@ -90,17 +112,19 @@ def spreadsheet(
         columns: the headings, each with what stands in it: `data.` and a dotted path,
             as `data.items.0.title`, or `created`, `event_type`, `identifier`, `source`
             or `data`; all five if not given.
-        sheet: the name of the sheet in an .xlsx file; the first one if not given.
+        sheet: the name of the sheet in an .xlsx file, made if there is none; the first
+            one if not given.
         allow_loss: write an .xlsx file even if something in it is lost.
 
     Raises:
         Pause: the file is open elsewhere, cannot be written, or has other headings; it
             is tried again after a minute.
-        Retry: this one name cannot be written.
     """
     try:
         cells = cells_of(event, _checked(columns))
         kind = _usable(path).suffix.lower()
+        if _sheet_name(sheet) is not None and kind == ".csv":
+            raise ValueError("a CSV file has no sheets; leave out sheet, or take .xlsx")
     except ValueError as error:
         raise Pause(f"{path}: {error}", after=AGAIN) from error
     append(path, cells, event, kind == ".xlsx", sheet, allow_loss)
@@ -126,11 +150,10 @@ def append(
 
     Raises:
         Pause: see `spreadsheet`.
-        Retry: see `spreadsheet`.
     """
-    _check_is_free(file)
     row = {**cells, KEY: row_key(event)}
     try:
+        _check_is_free(file)
         if workbook:
             _workbooks().append(file, row, KEY, sheet, allow_loss)
         else:

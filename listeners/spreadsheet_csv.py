@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import logging
 import os
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from listeners.whole_file import AGAIN, sync_folder
+from listeners.whole_file import AGAIN, locked, sync_folder
 from py_agent import Pause
 
 log = logging.getLogger(__name__)
@@ -20,12 +19,14 @@ log = logging.getLogger(__name__)
 Cell = str | int | float | bool | datetime | None
 
 _STEP = 1024 * 1024  # bytes that are read at once
+_KEY = re.compile(rb"row_[0-9a-f]{24}")  # see spreadsheet.row_key
 _DELIMITERS = (",", ";", "\t")
 
-# OWASP, "CSV Injection". In a country where ; stands between values, Excel splits a file
-# with commas there, too.
-_FORMULA = re.compile("^( *)(?=[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
-_INNER = re.compile("([;\t] *)(?=[=+\\-@])")
+# OWASP, "CSV Injection". Whoever opens the file may have other delimiters set than it has,
+# and then what follows one of them begins a cell, in quotes or not.
+_TRIGGERS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(f'^(?=[\\s"]*[{_TRIGGERS}]| *[\t\r\n])')
+_INNER = re.compile(f"([,;\t|][\\s\"']*)(?=[{_TRIGGERS}])")
 
 
 def append(file: Path, row: Mapping[str, Cell], key: str) -> None:
@@ -41,24 +42,18 @@ def append(file: Path, row: Mapping[str, Cell], key: str) -> None:
         Pause: it has other headings; it is left as it is.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        size, before = os.fstat(descriptor).st_size, b""
+    with locked(file) as descriptor:
         headings, delimiter = _headings(descriptor, file, list(row))
         if not headings:
-            headings, size = list(row), 0
-            before = _line(headings, delimiter)
-        else:
-            size, before = _end(descriptor, file, size, len(headings), delimiter, row[key])
-            if _holds(descriptor, size, str(row[key]).encode()):
-                return
-        line = _line([text_of(row.get(each)) for each in headings], delimiter)
-        _write(descriptor, size, before + line)
-        if size == 0:
+            line = _line(list(row)) + _line([text_of(each) for each in row.values()])
+            _write(descriptor, 0, line)
             sync_folder(file.parent)
-    finally:
-        os.close(descriptor)
+            return
+        line = _line([text_of(row.get(each)) for each in headings], delimiter)
+        own = str(row[key]).encode()
+        size, before = _end(descriptor, file, line, delimiter)
+        if not _holds(descriptor, size, own):
+            _write(descriptor, size, before + line)
 
 
 def text_of(cell: Cell) -> str:
@@ -75,11 +70,11 @@ def text_of(cell: Cell) -> str:
         return cell.isoformat()
     if not isinstance(cell, str):
         return repr(cell)
-    text = _INNER.sub(r"\1'", _FORMULA.sub(r"'\1", cell))
+    text = _INNER.sub(r"\1'", _FORMULA.sub("'", cell))
     return text.replace("\0", "").replace("\r", "\\r").replace("\n", "\\n")
 
 
-def _line(cells: Sequence[str], delimiter: str) -> bytes:
+def _line(cells: Sequence[str], delimiter: str = ",") -> bytes:
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8", "backslashreplace")
@@ -101,7 +96,7 @@ def _headings(descriptor: int, file: Path, wanted: list[str]) -> tuple[list[str]
     """
     begin = os.pread(descriptor, _STEP, 0)
     first, newline, _ = begin.partition(b"\n")
-    ours = _line(wanted, ",")
+    ours = _line(wanted)
     if not newline and ours.startswith(first) and len(first) < len(ours) - 1:
         return [], ","  # empty, or a crash left half of them
     for delimiter in _DELIMITERS:
@@ -118,25 +113,36 @@ def _headings(descriptor: int, file: Path, wanted: list[str]) -> tuple[list[str]
     )
 
 
-def _end(
-    descriptor: int, file: Path, size: int, width: int, delimiter: str, key: Cell
-) -> tuple[int, bytes]:
-    """Return where the next row goes, and what is to be written before it.
+def _end(descriptor: int, file: Path, line: bytes, delimiter: str) -> tuple[int, bytes]:
+    """Return where a line goes, and what is to be written before it.
 
-    A last row without its end is a whole one that an editor left so, or half a one of
-    ours after a power cut, which is cut off.
+    A last row without its end is the first part of this very line, when a crash came
+    while it was written, and is cut off. Any other stays, and gets its end: an editor
+    left it so, or it is half of another line. Editors leave out empty last cells, too.
     """
+    size = os.fstat(descriptor).st_size
     start = _start_of_last_line(descriptor, size)
     if start == size:
         return size, b""
     last = os.pread(descriptor, size - start, start)
-    cells = _cells(last, delimiter)
-    known = any(re.fullmatch(r"row_[0-9a-f]{24}", each) for each in cells)
-    if start == 0 or (known and len(cells) == width):
-        return size, b"\n"
-    log.warning("%s: half a row at its end is removed: %r", file, last[:500])
-    os.ftruncate(descriptor, start)
-    return start, b""
+    written = last.rstrip(b"\0")  # a power cut may leave room that was not filled
+    least = len(line.rstrip(f"{delimiter}\n".encode()))
+    if start and line.startswith(written) and len(written) < least:
+        log.warning("%s: half a row at its end is removed: %r", file, last[:500])
+        os.ftruncate(descriptor, start)
+        return start, b""
+    level = logging.INFO if _KEY.search(last) else logging.WARNING
+    log.log(level, "%s: its last row had no line end, and gets one: %r", file, last[:500])
+    return size, b'"\n' if _ends_in_quotes(last, delimiter.encode()) else b"\n"
+
+
+def _ends_in_quotes(line: bytes, delimiter: bytes) -> bool:
+    """Return whether the last cell of a line has no end, so that the next line is in it."""
+    inside = False
+    for part in line.split(delimiter):
+        if inside or part.startswith(b'"'):
+            inside ^= part.count(b'"') % 2 == 1
+    return inside
 
 
 def _start_of_last_line(descriptor: int, size: int) -> int:

@@ -21,6 +21,7 @@ if find_spec("openpyxl") is None:
 Cell = str | int | float | bool | datetime | None
 
 MAX_TEXT = 32_767  # characters of a cell
+MAX_ROWS = 1_048_576  # of a sheet
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 # Parts of a workbook that openpyxl may leave out, by how their names begin.
@@ -61,10 +62,11 @@ def append(
         before = file.read_bytes() if file.exists() else b""
         book, said = _loaded(before, file)
         place = _sheet(book, sheet)
-        places = _headings(place, file, row)
-        if _holds(place, places[key], row[key]):
+        filled = _filled(place)
+        places, last = _headings(place, filled, file, row)
+        if any(each.column == places[key] and each.value == row[key] for each in filled):
             return
-        _add(place, places, row)
+        _add(place, last, places, row)
         content = io.BytesIO()
         book.save(content)
         lost = _lost(before, content.getvalue(), said)
@@ -105,8 +107,9 @@ def _sheet(book: Any, name: str | None) -> Any:
     """Return a sheet, made if there is none of that name."""
     if name is None:
         return book.worksheets[0]
-    if name in book.sheetnames:
-        return book[name]
+    for each in book.worksheets:
+        if each.title.casefold() == name.casefold():  # as Excel compares them
+            return each
     only = book.worksheets[0]
     if len(book.sheetnames) == 1 and only.max_row == 1 and only["A1"].value is None:
         only.title = name
@@ -114,50 +117,57 @@ def _sheet(book: Any, name: str | None) -> Any:
     return book.create_sheet(name)
 
 
-def _headings(sheet: Any, file: Path, row: Mapping[str, Cell]) -> dict[str, int]:
-    """Return the column of each heading; an empty sheet gets them.
+def _filled(sheet: Any) -> list[Any]:
+    """Return the cells of a sheet that have a value; formats may reach much further.
+
+    What openpyxl offers for it makes each cell up to the last one that has a format.
+    """
+    return [each for each in sheet._cells.values() if each.value not in (None, "")]
+
+
+def _headings(
+    sheet: Any, filled: list[Any], file: Path, row: Mapping[str, Cell]
+) -> tuple[dict[str, int], int]:
+    """Return the column of each heading, and the last row; an empty sheet gets them.
 
     Raises:
-        Pause: one is missing.
+        Pause: one is missing, or there is no room for a row.
     """
-    from openpyxl.styles import Font
-
-    if _last_row(sheet) == 0:
-        for column, heading in enumerate(row, 1):
-            cell = sheet.cell(1, column)
-            _put(cell, heading)
-            cell.font = Font(bold=True)
-        sheet.freeze_panes = "A2"
-    values = [str(each.value) for each in sheet[1] if each.value is not None]
-    places = {str(each.value): each.column for each in reversed(sheet[1])}
+    last = max((each.row for each in filled), default=0)
+    if last == 0:
+        return _new_headings(sheet, row), 1
+    if last >= MAX_ROWS:
+        full = f"{file} is full: sheet {sheet.title!r} has a value in its last row"
+        raise Pause(f"{full}; name another file or sheet", after=AGAIN)
+    first = [each for each in filled if each.row == 1]
+    first.sort(key=lambda each: int(each.column), reverse=True)
+    places = {str(each.value): each.column for each in first}
     missing = [heading for heading in row if heading not in places]
     if missing:
+        found = ", ".join(str(each.value) for each in reversed(first))
         raise Pause(
             f"{file} has no column {', '.join(map(repr, missing))} in the first row of "
-            f"sheet {sheet.title!r}, which is {ascii(', '.join(values)[:200])}; add it "
+            f"sheet {sheet.title!r}, which is {ascii(found[:200])}; add it "
             f"there, or name another file or sheet",
             after=AGAIN,
         )
-    return {heading: places[heading] for heading in row}
+    return {heading: places[heading] for heading in row}, last
 
 
-def _holds(sheet: Any, column: int, key: Cell) -> bool:
-    found = sheet.iter_rows(min_row=2, min_col=column, max_col=column, values_only=True)
-    return any(value == key for (value,) in found)
+def _new_headings(sheet: Any, row: Mapping[str, Cell]) -> dict[str, int]:
+    from openpyxl.styles import Font
+
+    places = {heading: column for column, heading in enumerate(row, 1)}
+    for heading, column in places.items():
+        cell = sheet.cell(1, column)
+        _put(cell, heading)
+        cell.font = Font(bold=True)
+    sheet.freeze_panes = "A2"
+    return places
 
 
-def _last_row(sheet: Any) -> int:
-    """Return the last row with a value; formats may reach further down."""
-    for number in range(sheet.max_row, 0, -1):
-        cells = next(sheet.iter_rows(number, number, values_only=True))
-        if any(value not in (None, "") for value in cells):
-            return number
-    return 0
-
-
-def _add(sheet: Any, places: Mapping[str, int], row: Mapping[str, Cell]) -> None:
+def _add(sheet: Any, last: int, places: Mapping[str, int], row: Mapping[str, Cell]) -> None:
     """Write a row below the last one; a table that ends there grows with it."""
-    last = _last_row(sheet)
     for heading, column in places.items():
         _put(sheet.cell(last + 1, column), row[heading])
     for table in sheet.tables.values():

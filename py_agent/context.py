@@ -288,7 +288,7 @@ class Handler:
         hold = self._occasion.hold if deliver else None
         publication = self._around.opened().publish(
             event_type, identifier, data, deliver=deliver, source=self._source,
-            depth=depth, hold=None if hold is None else hold.reason,
+            depth=depth, hold=None if hold is None else hold.run,
         )  # fmt: skip
         if publication.new:
             self._new += 1
@@ -322,7 +322,7 @@ class Handler:
         hold = self._occasion.hold if deliver else None
         done = self._around.opened().publish_many(
             self._admitted(triples), deliver=deliver, source=self._source, depth=depth,
-            hold=None if hold is None else hold.reason,
+            hold=None if hold is None else hold.run,
         )  # fmt: skip
         if hold is not None:
             hold.count(done.new)

@@ -130,10 +130,10 @@ class Engine:
             self._store = store = opened()
             inside = read(path)
             services = {each.name for each in registry.jobs if each.keep}
-            unguarded = {each.name for each in registry.jobs if each.hold_above is None}
+            guarded = {each.name for each in registry.jobs if each.hold_above is not None}
             now = to_micros(clock.now())
             found = take_over(
-                store, listeners, inside, now, park, services, unguarded if park else ()
+                store, listeners, inside, now, park, services, guarded if park else None
             )
             _tell(found)
             self._side_file = SideFile(path)
@@ -298,3 +298,7 @@ def _tell(found: Takeover) -> None:
                   what, "agent dead, agent jobs, agent resume")  # fmt: skip
     for name in found.parked:
         log.warning("listener %s is not in the code; its deliveries are parked", name)
+    for name, count in found.freed.items():
+        log.warning("%s deliveries waited for the end of a run of job %s, which holds "
+                    "nothing back any more or is not in the code; they are delivered now",
+                    f"{count:,}", printable(name))  # fmt: skip

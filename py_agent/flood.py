@@ -92,7 +92,7 @@ class FloodGuard:
         """Return what withholds the events of a run; None for a job without a guard."""
         if job.hold_above is None:
             return None
-        return Hold(holding.run_reason(run, job.name))
+        return Hold(run)
 
     def decide(self, job: Job, run: int, began: int, hold: Hold) -> Work[Verdict]:
         """Return what decides, in the transaction that ends the run.
@@ -105,19 +105,17 @@ class FloodGuard:
         """
 
         def work(cursor: sqlite3.Cursor) -> Verdict:
-            mine = {
-                reason: owed_to
-                for reason, owed_to in holding.waiting(cursor).items()
-                if holding.is_of(reason, job.name)
-            }
+            waiting = holding.waiting(cursor)
+            mine = [each for each, name in waiting.items() if name == job.name]
             if not mine:
                 return NOTHING
             new = self._new(cursor, hold, mine)
             limit = self._limit(cursor, job, run, new)
             if limit is not None and new > limit:
                 return self._held(cursor, job, began, hold, new, limit)
-            holding.release(cursor, holding.OF_RUN, hold.reason)
-            return Verdict(free=frozenset().union(*mine.values()))
+            free = holding.owed_to(cursor, hold.run)
+            holding.release(cursor, holding.OF_RUN, [hold.run])
+            return Verdict(free=free)
 
         return work
 
@@ -130,15 +128,15 @@ class FloodGuard:
             # Aside: a log handler may do anything, and the writer waits for us.
             self._aside(partial(log.warning, "%s", verdict.held))
 
-    def _new(self, cursor: sqlite3.Cursor, hold: Hold, mine: Iterable[str]) -> int:
+    def _new(self, cursor: sqlite3.Cursor, hold: Hold, mine: Iterable[int]) -> int:
         """Count the new events; what earlier runs have left shares this run's fate."""
-        left = [reason for reason in mine if reason != hold.reason]
-        before = sum(holding.count_events(cursor, reason) for reason in left)
-        for reason in left:
-            holding.join(cursor, reason, hold.reason)
+        left = [run for run in mine if run != hold.run]
+        before = sum(holding.count_events(cursor, run) for run in left)
+        if left:
+            holding.join(cursor, left, hold.run)
         # Events that nobody is owed are only counted; those of a broken-off publish_many
         # are only in the store.
-        return max(hold.new + before, holding.count_events(cursor, hold.reason))
+        return max(hold.new + before, holding.count_events(cursor, hold.run))
 
     def _limit(self, cursor: sqlite3.Cursor, job: Job, run: int, new: int) -> int | None:
         if job.hold_above != USUAL:
@@ -150,8 +148,8 @@ class FloodGuard:
     def _held(
         self, cursor: sqlite3.Cursor, job: Job, began: int, hold: Hold, new: int, limit: int
     ) -> Verdict:
-        first = holding.first(cursor, hold.reason, EXAMPLES)
-        count = holding.hold(cursor, hold.reason, job.name)
+        first = holding.first(cursor, hold.run, EXAMPLES)
+        count = holding.hold(cursor, hold.run, job.name)
         data = {
             "job": job.name,
             "new": new,

@@ -42,11 +42,11 @@ class Hold:
     """Withholds what a run publishes until it ends, and counts it.
 
     Args:
-        reason: what its deliveries wait for.
+        run: the number of the run that its deliveries wait for.
         new: how many new events were published that are to be delivered.
     """
 
-    reason: str
+    run: int
     new: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 

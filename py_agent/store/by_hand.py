@@ -15,13 +15,13 @@ from ..errors import NotFoundError, UsageError
 from ..filters import Filter
 from .dialects import Statement, insert
 from .event_store import EventStore
-from .holding import HELD, OF_RUN, drop, held_reason, release, run_of, waiting
+from .holding import HELD, OF_RUN, drop, goes_on, release, waiting
 from .lock import holder
 from .runs import pause_job, set_crashes
 from .side_file import MAX_KEY
 from .subscriptions import PAUSE, TOUCH, Subscription, erase
 from .subscriptions import read_all as read_subscriptions
-from .tables import DROPPED, OWED, Outcome, State, deliveries, jobs, runs, store
+from .tables import DROPPED, OWED, State, deliveries, jobs, runs, store
 
 DeliveryId = tuple[int, int]
 MAX_ID = 40  # characters; two numbers as large as the store's keys can be
@@ -39,11 +39,12 @@ _SET = Statement(
 _AGAIN = Statement(
     update(deliveries).where(*_OF_DELIVERY),
     "state", "attempts", "crashes", "due", "reason", "order_key", "finished",
-    "admitted",
+    "admitted", "held_run",
 )  # fmt: skip
 _GIVE_UP = Statement(
-    update(deliveries).where(*_OF_DELIVERY), "state", "due", "reason", "finished"
-)
+    update(deliveries).where(*_OF_DELIVERY), "state", "due", "reason", "finished",
+    "held_run",
+)  # fmt: skip
 _DEAD = Statement(
     select(deliveries.c.event_id, deliveries.c.subscription_id)
     .where(
@@ -70,7 +71,6 @@ _OWE = Statement(
 )  # fmt: skip
 _JOB = Statement(select(jobs.c.paused).where(jobs.c.name == bindparam("key")))
 _RAN = Statement(select(runs.c.id).where(runs.c.job == bindparam("key")).limit(1))
-_OUTCOME = Statement(select(runs.c.outcome).where(runs.c.id == bindparam("key")))
 
 
 def parse_id(text: str) -> DeliveryId:
@@ -118,7 +118,7 @@ def redeliver(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
                 cursor, event=event_id, subscription=subscription_id,
                 state=row["state"], order_key=row["order_key"],
                 attempts=0, crashes=0, due=0, reason=None, finished=None,
-                admitted=True,
+                admitted=True, held_run=None,
             )  # fmt: skip
         _TOUCH.run(cursor)
         return len(wanted)
@@ -143,7 +143,7 @@ def discard(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
                 _GIVE_UP.run(
                     cursor, event=event_id, subscription=subscription_id,
                     state=State.DISCARDED, due=0, reason="discarded by hand",
-                    finished=opened.now(),
+                    finished=opened.now(), held_run=None,
                 )  # fmt: skip
             else:
                 raise NotFoundError(
@@ -172,37 +172,39 @@ def discard_held(opened: EventStore, job: str) -> int:
         NotFoundError: there is no such job, or nothing of it is held.
     """
     now = opened.now()
-    return _decide(opened, job, lambda cursor, due, why: drop(cursor, due, why, now))
+    return _decide(opened, job, lambda cursor, due, runs: drop(cursor, due, runs, now))
 
 
 def _decide(
-    opened: EventStore, job: str, do: Callable[[sqlite3.Cursor, int, str], int]
+    opened: EventStore, job: str, do: Callable[[sqlite3.Cursor, int, list[int]], int]
 ) -> int:
     runs_on = holder(opened.path) is not None
 
     def work(cursor: sqlite3.Cursor) -> int:
-        if all(each.run(cursor, key=job).fetchone() is None for each in (_JOB, _RAN)):
-            raise NotFoundError(f"the store knows no job named {job}")
-        count, going_on = do(cursor, HELD, held_reason(job)), False
-        for reason in waiting(cursor):
-            run = run_of(reason)
-            if run is None or run[1] != job:
-                continue
-            # What a run that did not end has left waits for the next run, or for us.
-            row = _OUTCOME.run(cursor, key=run[0]).fetchone()
-            if runs_on and row is not None and row[0] == Outcome.RUNNING:
-                going_on = True
-            else:
-                count += do(cursor, OF_RUN, reason)
+        left = _runs_of(cursor, job, OF_RUN)
+        # What a run that did not end has left waits for the next run, or for us.
+        present = [run for run in left if runs_on and goes_on(cursor, run)]
+        count = do(cursor, HELD, _runs_of(cursor, job, HELD))
+        count += do(cursor, OF_RUN, [run for run in left if run not in present])
         if count == 0:
-            raise NotFoundError(
-                f"nothing of job {job} is held"
-                + ("; what its present run publishes waits for its end" if going_on else "")
-            )
+            raise NotFoundError(_nothing(cursor, job, bool(present)))
         _TOUCH.run(cursor)
         return count
 
     return opened.writer.run(work)
+
+
+def _runs_of(cursor: sqlite3.Cursor, job: str, moment: int) -> list[int]:
+    return [run for run, name in waiting(cursor, moment).items() if name == job]
+
+
+def _nothing(cursor: sqlite3.Cursor, job: str, going_on: bool) -> str:
+    nothing = f"nothing of job {job} is held"
+    if going_on:
+        return f"{nothing}; what its present run publishes waits for its end"
+    if any(each.run(cursor, key=job).fetchone() for each in (_JOB, _RAN)):
+        return nothing
+    return f"the store knows no job named {job}"
 
 
 def replay(opened: EventStore, listener: str, condition: Filter) -> int:

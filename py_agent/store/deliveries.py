@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from ..events import Event
 from ..failures import Failure
-from .dialects import Statement, damaged_values, insert, texts_of
+from .dialects import Statement, damaged_values, insert, values_of
 from .reader import Reader
 from .subscriptions import NEVER
 from .tables import (
@@ -82,7 +82,7 @@ _NEW_UNBLOCKED = Statement(
             _unblocked(),
             or_(
                 deliveries.c.order_key.is_(None),
-                deliveries.c.order_key.not_in(texts_of("left_out")),
+                deliveries.c.order_key.not_in(values_of("left_out")),
             ),
         )
     )

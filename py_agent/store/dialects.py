@@ -91,10 +91,10 @@ class Statement:
         return cursor.executemany(sql, [[row[name] for name in names] for row in rows])
 
 
-def texts_of(name: str) -> Select[tuple[str]]:
-    """Return the rows of a parameter that is bound to a JSON list of texts.
+def values_of(name: str) -> Select[tuple[Any]]:
+    """Return the rows of a parameter that is bound to a JSON list of texts or numbers.
 
-    One parameter, however many texts, so that a statement is compiled once.
+    One parameter, however many values, so that a statement is compiled once.
     """
     return select(func.json_each(bindparam(name)).table_valued("value").c.value)
 

@@ -29,6 +29,7 @@ from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
 from .followers import Followers
+from .holding import goes_on
 from .last_calls import LastCalls
 from .owing import Committed, owe, withhold
 from .queries import COLUMNS, event_of, query
@@ -155,7 +156,7 @@ class EventStore:
         deliver: bool = True,
         source: str | None = None,
         depth: int = 0,
-        hold: str | None = None,
+        hold: int | None = None,
     ) -> Publication:
         """Store an event if it is new, together with the deliveries it owes.
 
@@ -166,7 +167,8 @@ class EventStore:
             deliver: false stores it as seen: no listener gets it.
             source: the job or listener that publishes.
             depth: how many listeners stand before it.
-            hold: the reason for which its deliveries are withheld; see `holding`.
+            hold: the number of the run until whose end its deliveries are withheld;
+                what comes after that is not.
 
         Returns:
             Whether it was new, and the stored event.
@@ -199,7 +201,7 @@ class EventStore:
         deliver: bool = True,
         source: str | None = None,
         depth: int = 0,
-        hold: str | None = None,
+        hold: int | None = None,
     ) -> Published:
         """Store many events, a thousand in a transaction.
 
@@ -295,7 +297,7 @@ class EventStore:
         return from_micros(to_micros(self._clock.now()))
 
     def _store(
-        self, cursor: sqlite3.Cursor, draft: Event, deliver: bool, hold: str | None = None
+        self, cursor: sqlite3.Cursor, draft: Event, deliver: bool, hold: int | None = None
     ) -> Committed | None:
         """Insert one event and what it owes; None if it was known."""
         self._check_process()
@@ -305,7 +307,7 @@ class EventStore:
         if not deliver:
             return Committed(id, id)
         index = self.subscriptions.current(cursor)
-        if hold is not None:
+        if hold is not None and goes_on(cursor, hold):
             withhold(cursor, index, [_numbered(draft, id)], hold)
             return Committed(id, id)
         return Committed(id, id, owe(cursor, index, [_numbered(draft, id)]))
@@ -315,7 +317,7 @@ class EventStore:
         cursor: sqlite3.Cursor,
         drafts: list[Event],
         deliver: bool,
-        hold: str | None,
+        hold: int | None,
         fresh: Counter[str],
     ) -> Committed | None:
         """Insert a batch and what it owes; None if all were known.
@@ -344,7 +346,7 @@ class EventStore:
         if not deliver or not any(map(index.wants_type, types)):
             return Committed(before + 1, newest)
         stored = [event_of(row) for row in _AFTER.run(cursor, key=before).fetchall()]
-        if hold is not None:
+        if hold is not None and goes_on(cursor, hold):
             withhold(cursor, index, stored, hold)
             return Committed(before + 1, newest)
         return Committed(before + 1, newest, owe(cursor, index, stored))

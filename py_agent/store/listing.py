@@ -18,7 +18,7 @@ from ..clock import from_micros
 from ..errors import StoreRefusedError
 from . import schema, side_file
 from .dialects import damaged_values, open_to_read, storage_errors
-from .holding import HELD, OF_RUN, WITHHELD, at, held_job, run_of
+from .holding import HELD, OF_RUN, WITHHELD, by_run
 from .lock import holder
 from .subscriptions import NEVER
 from .tables import (
@@ -149,19 +149,16 @@ class Listing:
         `held` is true for what waits for a person, false for what waits for the end of
         `run`, whose row says whether it is still going on.
         """
-        rows: list[Row] = []
-        for due in (HELD, OF_RUN):
-            counted = self._connection.execute(
-                select(
-                    deliveries.c.reason,
-                    func.count(deliveries.c.event_id.distinct()).label("events"),
-                    func.count().label("deliveries"),
-                )
-                .where(*at(due))
-                .group_by(deliveries.c.reason)
-                .order_by(deliveries.c.reason)
-            )
-            rows += [_withheld_row(row) for row in counted]
+        held: dict[str, Row] = {}
+        for row in self._connection.execute(by_run(HELD)):
+            mine = held.setdefault(row.job, _withheld_row(row.job))
+            mine["events"] += row.events
+            mine["deliveries"] += row.deliveries
+        waiting = [
+            _withheld_row(row.job, row.run, row.events, row.deliveries)
+            for row in self._connection.execute(by_run(OF_RUN))
+        ]
+        rows = [*sorted(held.values(), key=lambda row: str(row["job"])), *waiting]
         return [row for row in rows if row["job"] is not None]
 
     def last_started(self) -> dict[str, datetime]:
@@ -360,14 +357,15 @@ def _job_row(row: Any) -> Row:
     }
 
 
-def _withheld_row(row: Any) -> Row:
-    run, job = run_of(row.reason) or (None, held_job(row.reason))
+def _withheld_row(
+    job: str, run: int | None = None, events: int = 0, deliveries: int = 0
+) -> Row:
     return {
         "job": job,
         "held": run is None,
         "run": run,
-        "events": row.events,
-        "deliveries": row.deliveries,
+        "events": events,
+        "deliveries": deliveries,
     }
 
 

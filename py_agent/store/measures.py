@@ -97,6 +97,7 @@ _PARKED = Statement(
 )
 
 # When what is owed is due tells its state: at once, later, or not before its call ends.
+# What is withheld is due after NEVER, and neither counted nor the oldest.
 _DUE = {
     State.AVAILABLE: (0, 0),
     State.RETRYABLE: (1, NEVER - 1),

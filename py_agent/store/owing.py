@@ -9,7 +9,7 @@ from typing import Any
 from ..events import Event
 from ..matching import Index
 from .dialects import Statement, insert
-from .holding import OF_RUN
+from .holding import OF_RUN, RUN_REASON
 from .subscriptions import Subscription
 from .tables import State, deliveries
 
@@ -21,7 +21,7 @@ _OWE = Statement(
 _WITHHOLD = Statement(
     insert(deliveries).on_conflict_do_nothing(),
     "event_id", "subscription_id", "state", "attempts", "crashes", "due", "order_key",
-    "reason",
+    "reason", "held_run",
 )  # fmt: skip
 
 Owes = tuple[tuple[Subscription, str | None], ...]
@@ -68,7 +68,7 @@ def owe(
 
 
 def withhold(
-    cursor: sqlite3.Cursor, index: Index[Subscription], stored: list[Event], reason: str
+    cursor: sqlite3.Cursor, index: Index[Subscription], stored: list[Event], run: int
 ) -> None:
     """Insert the deliveries of new events of a run, withheld until it ends.
 
@@ -76,9 +76,11 @@ def withhold(
         cursor: the transaction's.
         index: the subscriptions as of the transaction.
         stored: the new events, with their numbers.
-        reason: which run they wait for.
+        run: the number of that run.
     """
-    withheld = {"state": State.AVAILABLE, "due": OF_RUN, "reason": reason}
+    withheld = {
+        "state": State.AVAILABLE, "due": OF_RUN, "reason": RUN_REASON, "held_run": run,
+    }  # fmt: skip
     rows = [
         each.delivery_of(event, event.id) | withheld
         for event in stored

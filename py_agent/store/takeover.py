@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import bindparam, literal_column, select, text, update
+from sqlalchemy import and_, bindparam, case, literal_column, or_, select, text, update
 
 from ..clock import from_micros
 from ..events import Event
@@ -22,7 +22,7 @@ from ..registry import Listener
 from .deliveries import Attempt, record
 from .dialects import Statement, damaged_values
 from .event_store import EventStore
-from .holding import OF_RUN, release, run_of, waiting
+from .holding import OF_RUN, release, waiting
 from .runs import pause_job, set_crashes
 from .side_file import Inside
 from .subscriptions import CHANGE, NEVER, PAUSE, TOUCH, Subscription, add, read_all
@@ -70,7 +70,24 @@ _PARK = Statement(
 _UNPARK = Statement(
     update(deliveries)
     .where(deliveries.c.subscription_id == bindparam("key"), text("state = 'parked'"))
-    .values(state=literal_column("'available'"), due=literal_column("0"))
+    .values(
+        # What failed or was put off waits on.
+        state=case(
+            (
+                and_(deliveries.c.due > 0, deliveries.c.due < NEVER),
+                literal_column(f"'{State.RETRYABLE}'"),
+            ),
+            else_=literal_column(f"'{State.AVAILABLE}'"),
+        ),
+        # The release before this one parks what is withheld, too; so it stays.
+        due=case(
+            (
+                or_(deliveries.c.due < NEVER, deliveries.c.held_run.is_not(None)),
+                deliveries.c.due,
+            ),
+            else_=literal_column("0"),
+        ),
+    )
 )
 _CRASHED_RUNS = Statement(
     update(runs).where(text("outcome = 'running'")), "finished", "outcome", "error"
@@ -96,11 +113,14 @@ class Takeover:
         crashed: calls in which the last process ended, in words.
         dead: those of them that are dead letters or paused now, in words.
         parked: names of subscriptions without a function in the code.
+        freed: by job, the deliveries that waited for the end of a run that no run of
+            that job will decide on.
     """
 
     crashed: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
+    freed: dict[str, int] = field(default_factory=dict)
 
 
 def take_over(
@@ -110,7 +130,7 @@ def take_over(
     now: int,
     park: bool = True,
     services: Collection[str] = (),
-    unguarded: Collection[str] = (),
+    guarded: Collection[str] | None = None,
 ) -> Takeover:
     """Bring the store in line with this process.
 
@@ -121,8 +141,9 @@ def take_over(
         now: the present in microseconds.
         park: whether this process speaks for all listeners of the store.
         services: the names of the jobs that are services.
-        unguarded: the names of the jobs whose events are not withheld: what a run of
-            theirs has left so, from when that was otherwise, is delivered.
+        guarded: the names of the jobs whose events are withheld until a run ends: what
+            a run of any other has left so, from when it was one, is delivered. None
+            where this process does not speak for all jobs.
 
     Returns:
         What was found, for the log.
@@ -142,10 +163,8 @@ def take_over(
             error="the process ended while the job was running",
         )
         _adopt(cursor, known, park, found)
-        for reason in waiting(cursor):
-            run = run_of(reason)
-            if run is not None and run[1] in unguarded:
-                release(cursor, OF_RUN, reason)
+        if guarded is not None:
+            found.freed = _free(cursor, guarded)
         return found
 
     with damaged_values(opened.path):
@@ -200,6 +219,15 @@ def _charge(
         if dead:
             pause_job(cursor, name, f"it ended the agent {crashes} times in a row")
         (found.dead if dead else found.crashed).append(f"job {name}")
+
+
+def _free(cursor: sqlite3.Cursor, guarded: Collection[str]) -> dict[str, int]:
+    """Deliver what waits for the end of a run of a job that is guarded no more."""
+    left: dict[str, list[int]] = {}
+    for run, job in waiting(cursor).items():
+        if job not in guarded:
+            left.setdefault(str(job), []).append(run)
+    return {job: release(cursor, OF_RUN, of_job) for job, of_job in left.items()}
 
 
 def _adopt(

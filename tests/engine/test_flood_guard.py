@@ -125,7 +125,7 @@ def test_what_a_run_publishes_is_delivered_when_it_has_ended(
     runner.start()
     gate.await_entry()
     assert store.rows("SELECT count(*) FROM events") == [(2,)]
-    assert reasons(agent) == {("available", "waits for the end of run 1 of slow"): 2}
+    assert reasons(agent) == {("available", "waits for the end of its run"): 2}
     assert Agent.drain(agent, 5)  # what is withheld is not waited for
     assert seen == []
 
@@ -409,29 +409,26 @@ def test_a_coroutine_is_guarded(agent: AgentUnderTest) -> None:
     assert len(seen) == 5 and withheld(agent) == {"async": 6}
 
 
-def test_what_comes_after_the_run_waits_for_the_next_one(agent: AgentUnderTest) -> None:
-    """Given a run whose handler publishes after its end, Then the next run decides."""
+def test_what_comes_after_the_run_is_delivered_at_once(agent: AgentUnderTest) -> None:
+    """Given a run whose handler publishes after its end, Then nothing waits for the next
+    run, which may be a day away.
+    """
     seen, kept = agent.record(WANTED), list[Handler]()
 
-    def job(handler: Handler, late: int) -> None:
-        for n in range(late):
-            kept[-1].publish("t", f"{late}/{n}")
+    def job(handler: Handler, count: int) -> None:
+        for n in range(count):
+            handler.publish("t", str(n))
         kept.append(handler)
 
-    agent.add_job(job, every="1 hour", name="late", hold_above=5, late=0)
+    agent.add_job(job, every="1 day", name="late", hold_above=5, count=6)
     agent.run_job("late")
-    kept[-1].publish("t", "after")
-    agent.drain()
-    assert seen == []
-
-    agent.run_job("late", late=5)
-    agent.drain()
-    assert seen == [] and withheld(agent) == {"late": 6}
-    kept[-1].publish("t", "again")
-    agent.run_job("late")
+    late = [f"after {n}" for n in range(10)]
+    kept[-1].publish("t", late[0])
+    kept[-1].publish_many([("t", each, None) for each in late])
     agent.drain()
 
-    assert [event.identifier for event in seen] == ["again"]
+    assert [event.identifier for event in seen] == late
+    assert withheld(agent) == {"late": 6}
 
 
 def test_what_is_withheld_keeps_no_job_waiting(make: Make, source: Source) -> None:
@@ -588,6 +585,94 @@ def test_a_guard_that_is_taken_away_frees_what_a_crash_left(
     poll(agent, source, 0, 30)
 
     assert len(seen) == 30
+
+
+def test_a_job_that_is_renamed_frees_what_a_crash_left(
+    store: StoreFile, make: Make, source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a run that was killed, When its job has another name at the next start, Then
+    its events are delivered, and one line says so.
+    """
+    run_script("flood.py", store.path, "30", check=False)
+    agent = make()
+    agent.add_job(source, every="1 hour", name="renamed", hold_above=50)
+    seen = agent.record(WANTED, name="l")
+    agent.drain()
+
+    assert len(seen) == 30
+    (line,) = [r.getMessage() for r in caplog.records if "waited" in r.getMessage()]
+    assert line == (
+        "30 deliveries waited for the end of a run of job poll, which holds nothing back "
+        "any more or is not in the code; they are delivered now"
+    )
+
+
+def test_a_job_that_is_renamed_frees_no_flood(make: Make, source: Source) -> None:
+    """Given a flood of a job that is not in the code any more, Then it stays held, and
+    its old name releases it.
+    """
+    agent = make()
+    agent.add_job(source, every="1 hour", name="poll", hold_above=50)
+    agent.record(WANTED, name="l")
+    poll(agent, source, 0, 100)
+    agent.stop()
+    agent = make()
+    agent.add_job(source, every="1 hour", name="renamed", hold_above=50)
+    seen = agent.record(WANTED, name="l")
+    agent.drain()
+    assert seen == [] and withheld(agent) == {"poll": 100}
+
+    assert decide(agent, "release") == 100
+
+    assert len(seen) == 100
+
+
+def test_a_roll_back_without_the_listener_frees_no_flood(
+    make: Make, source: Source, store: StoreFile
+) -> None:
+    """Given a flood, When the release before runs without the listener, and then this one
+    with it, Then the flood is held as it was.
+    """
+
+    def life() -> tuple[AgentUnderTest, list[Any]]:
+        agent = make()
+        agent.add_job(source, every="1 hour", name="poll", hold_above=50)
+        return agent, agent.record(WANTED, name="l")
+
+    agent, _ = life()
+    poll(agent, source, 0, 100)
+    agent.stop()
+    store.change(
+        "UPDATE deliveries SET state = 'parked' WHERE subscription_id = 1 "
+        "AND state IN ('available', 'retryable', 'running')"
+    )
+    store.change("UPDATE subscriptions SET parked = 1")
+    agent, seen = life()
+    agent.drain()
+    assert seen == [] and withheld(agent) == {"poll": 100}
+
+    poll(agent, source, 100, 103)
+    assert [event.identifier for event in seen] == ["100", "101", "102"]
+    assert decide(agent, "release") == 100
+    assert len(seen) == 103
+
+
+def test_a_released_flood_keeps_the_pace_of_its_listener(
+    agent: AgentUnderTest, source: Source
+) -> None:
+    """Given a throttled listener, When a flood is released, Then one call is for all of
+    it, as it would be for new events.
+    """
+    seen: list[str] = []
+    agent.add_listener(
+        lambda event: seen.append(event.identifier), WANTED, name="l", throttle="1 hour"
+    )
+    poll(agent, source, 0, 100)
+
+    assert decide(agent, "release") == 100
+
+    assert seen == ["0"]
+    assert reasons(agent) == {("completed", None): 1, ("completed", "throttled"): 99}
 
 
 def test_a_killed_run_shares_the_fate_of_the_next(store: StoreFile, make: Make) -> None:

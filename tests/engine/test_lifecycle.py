@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from py_agent import Agent, Discard, Event, Handler, Pause, Retry
+from py_agent import Agent, Discard, Event, Handler, Pause, Retry, Snooze
 from py_agent.clock import SystemClock
 from py_agent.errors import AgentError, StoppedError, StoreLockedError
 from py_agent.store import by_hand
 from py_agent.store.event_store import EventStore
-from py_agent.testing import FakeClock
+from py_agent.testing import AgentUnderTest, FakeClock
 
 from .support import (
     PATIENCE,
@@ -385,6 +386,38 @@ def test_a_listener_that_is_not_in_the_code_keeps_collecting(
     assert back.drain(PATIENCE)
     assert parked == {"parked": 3}
     assert calls.seen == ["1", "2", "3"]
+
+
+def test_a_snooze_outlives_a_life_without_the_listener(store: StoreFile) -> None:
+    """Given a delivery that is put off for a week, When its listener was out of the code
+    meanwhile, Then it is delivered when the week is over.
+    """
+    clock, seen = FakeClock(), list[str]()
+
+    def in_a_week(event: Event) -> None:
+        seen.append(event.identifier)
+        if len(seen) == 1:
+            raise Snooze(timedelta(days=7))
+
+    def life(listens: bool) -> AgentUnderTest:
+        agent = AgentUnderTest(store.path, clock=clock)
+        if listens:
+            agent.add_listener(in_a_week, WANTED, name="l")
+        agent.handler.publish("t", "1")
+        agent.drain()
+        return agent
+
+    life(listens=True).stop()
+    life(listens=False).stop()
+    assert store.states("l") == {"parked": 1}
+    agent = life(listens=True)
+    agent.advance(days=6)
+    assert seen == ["1"] and store.states("l") == {"retryable": 1}
+
+    agent.advance(days=1)
+    agent.stop()
+
+    assert seen == ["1", "1"]
 
 
 def test_an_idle_agent_on_the_real_clock_is_woken_and_stopped_at_once(

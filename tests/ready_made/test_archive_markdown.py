@@ -249,7 +249,51 @@ def test_what_is_wrong_with_a_disk_is_one_line(tmp_path: Path) -> None:
     full = unwritable(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
     assert isinstance(full, Pause) and full.after == 60
     assert str(full).startswith(f"{tmp_path} cannot be written: No space left on device")
-    assert isinstance(unwritable(OSError(errno.EISDIR, "Is a directory"), tmp_path), Retry)
+    folder = OSError(errno.EISDIR, "Is a directory")
+    assert isinstance(unwritable(folder, tmp_path, others=True), Retry)
+    assert isinstance(unwritable(folder, tmp_path), Pause)
+
+
+def test_a_file_of_the_system_is_told_as_what_it_is() -> None:
+    """Given a folder in which no file can be made, Then it is not said to be missing."""
+    error = OSError(errno.ENOENT, "No such file or directory", "/proc/.a.part")
+    said = str(unwritable(error, Path("/proc/a")))
+    assert said.startswith("/proc/a cannot be written: no file can be made in /proc;")
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling", "circle", "folder"])
+def test_a_link_in_its_place_is_replaced_and_not_followed(
+    tmp_path: Path, kind: str
+) -> None:
+    """Given a link with the article's name, Then what it leads to is left alone."""
+    notes, other = tmp_path / "notes", tmp_path / "other"
+    archive_markdown(event(), notes)
+    name = only(notes).rename(notes / "2000-01-01-x-424ebfaf3337.md")
+    content = name.read_bytes()
+    name.unlink()
+    name.symlink_to(name if kind == "circle" else other)
+    if kind == "file":
+        other.write_text("precious")
+    elif kind == "folder":
+        other.mkdir()
+    archive_markdown(event(), notes)
+    assert not only(notes).is_symlink()
+    assert only(notes).read_bytes() == content
+    assert stat.S_IMODE(only(notes).stat().st_mode) == 0o600
+    assert (other.read_text() if kind == "file" else "precious") == "precious"
+    assert other.exists() == (kind in ("file", "folder"))
+
+
+@pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to])
+def test_a_draft_never_leads_elsewhere(tmp_path: Path, make: Any) -> None:
+    """Given a link where the draft will be, Then the link goes, and not its file."""
+    precious = tmp_path / "precious"
+    precious.write_text("stays")
+    make(tmp_path / ".a.md.part", precious)
+    with replacing(tmp_path / "a.md") as draft:
+        draft.write(b"new")
+    assert (precious.read_text(), (tmp_path / "a.md").read_text()) == ("stays", "new")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -20,11 +21,11 @@ from typing import Any
 
 import pytest
 
-import listeners.dashboard_file as file_module
+import listeners.whole_file as file_module
 from jobs.transit import MbtaSettings, transit
 from jobs.weather import OpenMeteoSettings, OpenWeatherSettings, weather
 from listeners.dashboard import FORMAT, DashboardSettings, dashboard, what_to_wear
-from py_agent import Agent, Discard, Event
+from py_agent import Agent, Discard, Event, Pause
 from py_agent.loading import agent_of_config
 from py_agent.testing import AgentUnderTest
 
@@ -310,8 +311,8 @@ def test_an_empty_file_is_no_foreign_one(show: Show, file: Path) -> None:
     file.touch(0o600)
     show(forecast())
     assert sorted(each.name for each in file.parent.iterdir()) == [
-        ".dashboard.json.lock", "dashboard.json",
-    ]  # fmt: skip
+        "dashboard.json",
+    ]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -326,21 +327,83 @@ def test_a_new_file_can_be_read_by_others(show: Show, file: Path) -> None:
 
 
 def test_a_missing_folder(show: Show, file: Path) -> None:
-    """Given no folder, Then one line names it, and none is made."""
+    """Given no folder, Then one line names it, none is made, and it is looked for."""
     with pytest.raises(
-        FileNotFoundError, match="no such folder for the dashboard.*nothere"
-    ):
+        Pause, match=r"no such folder for the dashboard: .*nothere; make it"
+    ) as caught:
         show(forecast(), file=file.parent / "nothere" / "d.json")
+    assert caught.value.after == 60
     assert not (file.parent / "nothere").exists()
+
+
+def test_a_folder_that_comes_later(running: AgentUnderTest, tmp_path: Path) -> None:
+    """Given no folder for long, When it is made, Then no event was given up."""
+    running.add_listener(dashboard, file=tmp_path / "later" / "d.json")
+    running.handler.publish("weather_forecast", "1", forecast().data)
+    running.drain()
+    for _ in range(12):
+        running.advance(minutes=2)
+    assert {each.state for each in running.deliveries()} == {"available"}
+    (tmp_path / "later").mkdir()
+    running.advance(minutes=2)
+    assert shown(tmp_path / "later" / "d.json")["weather"]["place"] == "Boston"
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_what_is_no_file(show: Show, file: Path, make: Callable[[Path], None]) -> None:
     """Given a folder or a pipe in its place, Then one line says so, and it stays."""
     make(file)
-    with pytest.raises(OSError, match="must be a plain file"):
+    with pytest.raises(Pause, match="cannot be written: it is no plain file"):
         show(forecast())
-    assert file.exists()
+    assert os.listdir(file.parent) == [file.name]
+
+
+@pytest.mark.parametrize("content", ["root:x:0\n", "", None])
+def test_a_link_to_what_is_not_ours_is_refused(
+    show: Show, file: Path, tmp_path: Path, content: str | None
+) -> None:
+    """Given a link out of the folder, Then one line says so, and nothing is touched."""
+    other = tmp_path / "passwd"
+    if content is not None:
+        other.write_text(content)
+    file.symlink_to(other)
+    names = sorted(tmp_path.iterdir())
+    with pytest.raises(Pause, match=f"{file} is a link to {other}, which is no dashboard"):
+        show(forecast())
+    assert sorted(tmp_path.iterdir()) == names
+    assert content is None or other.read_text() == content
+
+
+def test_a_link_to_one_of_ours_is_followed(show: Show, file: Path, tmp_path: Path) -> None:
+    """Given a link to a dashboard in another folder, Then that one is written."""
+    other = tmp_path / "board.json"
+    show(forecast(), file=other)
+    file.symlink_to(other)
+    assert show(forecast(1, 2, place="Rome"))["weather"]["place"] == "Rome"
+    assert file.is_symlink()
+    assert shown(other)["weather"]["place"] == "Rome"
+
+
+def test_links_in_a_circle(show: Show, file: Path) -> None:
+    """Given a link to itself, Then it waits with one line."""
+    file.symlink_to(file)
+    with pytest.raises(Pause, match="cannot be written: Too many levels of symbolic links"):
+        show(forecast())
+
+
+def test_a_lock_that_is_never_let_go(running: AgentUnderTest, file: Path) -> None:
+    """Given another program that keeps the lock, Then it waits, and goes on after it."""
+    running.add_listener(dashboard, file=file)
+    running.handler.publish("weather_forecast", "1", forecast().data)
+    draft = file.with_name(".dashboard.json.part")
+    with draft.open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        running.drain()
+        (one,) = running.deliveries()
+        assert (one.state, file.exists()) == ("available", False)
+    running.advance(minutes=2)
+    assert shown(file)["weather"]["place"] == "Boston"
+    assert not draft.exists()
 
 
 def test_a_link_stays_one(show: Show, file: Path) -> None:
@@ -362,7 +425,7 @@ def test_a_full_disk_leaves_the_old_file(show: Show, file: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(Pause, match="too large"):
             show(forecast(1, 2, place="new"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -384,7 +447,7 @@ def test_any_step_that_fails_leaves_the_old_file(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, step, fail)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(Pause, match="No space left"):
             show(forecast(1, 2))
     assert file.read_bytes() == before
     assert sorted(file.parent.iterdir()) == names
@@ -393,11 +456,11 @@ def test_any_step_that_fails_leaves_the_old_file(
 WRITER = """
 import sys
 from pathlib import Path
-from listeners.dashboard_file import locked, replace
+from listeners.whole_file import replacing
 file = Path(sys.argv[1])
 for number in range(1_000_000):
-    with locked(file):
-        replace(file, b'{"number": %d, "filling": "%s"}' % (number, b"x" * 100_000))
+    with replacing(file) as draft:
+        draft.write(b'{"number": %d, "filling": "%s"}' % (number, b"x" * 100_000))
     if number == 0:
         print("begun", flush=True)
 """
@@ -409,7 +472,7 @@ def test_a_kill_in_the_middle_leaves_a_whole_file(show: Show, file: Path) -> Non
     deadline = time.monotonic() + PATIENCE
     for least in (1, 2):
         with subprocess.Popen(
-            [sys.executable, "-S", "-c", WRITER, str(file)],
+            [sys.executable, "-c", WRITER, str(file)],
             stdout=subprocess.PIPE, env={"PYTHONPATH": root},
         ) as writer:  # fmt: skip
             try:
@@ -422,12 +485,53 @@ def test_a_kill_in_the_middle_leaves_a_whole_file(show: Show, file: Path) -> Non
         assert writer.returncode == -signal.SIGKILL
         assert len(json.loads(file.read_bytes())["filling"]) == 100_000
     assert show(forecast())["weather"]["place"] == "Boston"
-    assert not file.with_name(".dashboard.json.new").exists()
+    assert not file.with_name(".dashboard.json.part").exists()
+
+
+def test_there_is_a_file_at_every_moment_when_one_is_kept(
+    show: Show, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given another's file, When ours takes its place, Then it was there until then."""
+    file.write_text("mine")
+    replace, found = os.replace, list[str]()
+
+    def looked(source: Any, target: Any) -> None:
+        found.append(file.read_text())
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", looked)
+    show(forecast())
+    assert found == ["mine"]
+    assert file.with_name("dashboard.json.kept-1").read_text() == "mine"
+
+
+def test_a_crash_while_one_is_kept_keeps_it_once(show: Show, file: Path) -> None:
+    """Given another's file that has its second name already, Then it gets no third."""
+    file.write_text("mine")
+    kept = file.with_name("dashboard.json.kept-1")
+    kept.hardlink_to(file)
+    show(forecast())
+    assert sorted(os.listdir(file.parent)) == [file.name, kept.name]
+    assert kept.read_text() == "mine"
+
+
+def test_a_filesystem_without_second_names(
+    show: Show, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a filesystem that cannot give two names, Then the file is kept as well."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", fail)
+    file.write_text("mine")
+    assert show(forecast())["weather"]["place"] == "Boston"
+    assert file.with_name("dashboard.json.kept-1").read_text() == "mine"
 
 
 def test_what_a_crash_left_is_no_hindrance(show: Show, file: Path) -> None:
     """Given half of a new file from a crash, Then it is replaced, link or not."""
-    draft = file.with_name(".dashboard.json.new")
+    draft = file.with_name(".dashboard.json.part")
     draft.write_bytes(b'{"format": "py')
     show(forecast())
     precious = file.with_name("precious")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import logging
+import os
 import resource
 import signal
 import subprocess
@@ -20,6 +22,7 @@ from openpyxl import Workbook, load_workbook
 from openpyxl.styles import Font
 from openpyxl.worksheet.table import Table
 
+from listeners import whole_file
 from listeners.spreadsheet import row_key, spreadsheet
 from listeners.spreadsheet_csv import text_of
 from py_agent import Event, Pause
@@ -199,7 +202,15 @@ def test_a_file_that_is_open_elsewhere_is_waited_for(
         ("\uff1d1", "'\uff1d1"),
         ("a;=1", "a;'=1"),
         ("a; b", "a; b"),
-        ("a,=1", "a,=1"),
+        ("a,=1", "a,'=1"),
+        ('x;"=1;y', "x;\"'=1;y"),
+        ('x\t"=1\ty', "x\t\"'=1\ty"),
+        ("x|@y", "x|'@y"),
+        ("x;\uff1d1", "x;'\uff1d1"),
+        ("x;\u00a0=1", "x;\u00a0'=1"),
+        ("\u3000=1", "'\u3000=1"),
+        ('"=1', "'\"=1"),
+        ("well; so, 5 - 3; ok", "well; so, 5 - 3; ok"),
         ("a=1", "a=1"),
         ("x\0y", "xy"),
         (-5, "-5"),
@@ -256,20 +267,79 @@ def test_a_whole_last_row_without_an_end_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [1, 5, 20, 40, 60, 75])
+@pytest.mark.parametrize("unfilled", [b"", b"\0" * 9])
 def test_half_a_row_is_removed_and_told(
-    tmp_path: Path, left: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, left: int, unfilled: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Given a power cut in the middle of a row, Then there are whole rows only."""
+    """Given a power cut in the middle of a row, When it comes again, Then it is whole."""
     file = tmp_path / "a.csv"
     spreadsheet(event("1"), file, COLUMNS)
     whole = file.read_bytes()
     header = whole.index(b"\n") + 1
-    file.write_bytes(whole[: header + min(left, len(whole) - header - 2)])
-    spreadsheet(event("2", title="Milk"), file, COLUMNS)
+    half = whole[: header + min(left, len(whole) - header - 2)]
+    file.write_bytes(half + unfilled)
     spreadsheet(event("1"), file, COLUMNS)
-    assert titles(file) == ["Milk", "Tea"]
-    assert {len(row) for row in rows(file)} == {4}
+    assert file.read_bytes() == whole
     assert "half a row at its end is removed: b'T" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["mine,by hand", '"mine, ""quoted', 'mine,5" of rain', "x" * 200_000, '"', "m,,,,"],
+)
+def test_a_last_row_that_may_be_the_users_is_kept(tmp_path: Path, last: str) -> None:
+    """Given any other row without a line end, Then it stays, and rows go on below it."""
+    file = tmp_path / "a.csv"
+    spreadsheet(event("1"), file, COLUMNS)
+    with file.open("a") as out:
+        out.write(last)
+    before = file.read_bytes()
+    spreadsheet(event("2", title="Milk"), file, COLUMNS)
+    assert file.read_bytes().startswith(before)
+    csv.field_size_limit(300_000)
+    try:
+        assert [titles(file)[0], titles(file)[2]] == ["Tea", "Milk"]
+    finally:
+        csv.field_size_limit(131_072)
+
+
+def test_half_a_row_is_known_where_the_key_comes_first(tmp_path: Path) -> None:
+    """Given half a row with its whole key, When it comes again, Then it is whole."""
+    file = tmp_path / "a.csv"
+    file.write_text("delivery,Title,Score,When\n")
+    spreadsheet(event("1"), file, COLUMNS)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    spreadsheet(event("1"), file, COLUMNS)
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("title", ["Tea", "x" * 200_000])
+def test_a_row_that_an_editor_trimmed_is_kept(tmp_path: Path, title: str) -> None:
+    """Given a user's empty last column, cut off with the line end, Then the row stays."""
+    file = tmp_path / "a.csv"
+    file.write_text(",".join([*HEADINGS, "Mine"]) + "\n")
+    spreadsheet(event("1", title=title), file, COLUMNS)
+    trimmed = file.read_bytes().rstrip(b",\n")
+    file.write_bytes(trimmed)
+    spreadsheet(event("1", title=title), file, COLUMNS)
+    assert file.read_bytes() == trimmed
+    spreadsheet(event("2", title="Milk"), file, COLUMNS)
+    assert file.read_bytes().startswith(trimmed + b"\nMilk,")
+
+
+def test_a_text_stays_one_whatever_the_delimiter(tmp_path: Path) -> None:
+    """Given a file that is opened with another delimiter, Then no cell is a formula."""
+    for own in ",;\t":
+        file = tmp_path / f"{ord(own)}.csv"
+        file.write_text(own.join(["Type", "Title", "delivery"]) + "\n")
+        for number, text in enumerate(('x;"=1;y', 'x\t"=1\ty', 'x,"=1,y', "a, =1; @b|+c")):
+            columns = {"Type": "event_type", "Title": "data.title"}
+            spreadsheet(event(str(number), title=text), file, columns)
+        for line in file.read_text().splitlines():
+            for other in ",;\t|":
+                cells = next(csv.reader([line], delimiter=other))
+                assert not [each for each in cells if each.strip(' "')[:1] in tuple("=+-@")]
 
 
 def test_a_large_file_is_searched_to_its_beginning(tmp_path: Path) -> None:
@@ -307,6 +377,42 @@ def test_what_users_have_in_a_workbook_stays(tmp_path: Path) -> None:
     assert found["Sheet"].column_dimensions["A"].width == 44
     assert found["Sheet"].tables["tasks"].ref == "A1:D3"
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_formats_far_below_cost_nothing(tmp_path: Path) -> None:
+    """Given a format in the last row and the last column, Then no cell is made of it."""
+    file = tmp_path / "a.xlsx"
+    book = Workbook()
+    book.worksheets[0].append(HEADINGS)
+    book.worksheets[0]["XFD1048576"].font = Font(bold=True)
+    book.save(file)
+    size = file.stat().st_size
+    for number in "12":
+        spreadsheet(event(number), file, COLUMNS)
+    assert file.stat().st_size < size + 500
+    assert load_workbook(file).worksheets[0]["A3"].value == "Tea"
+
+
+def test_a_sheet_without_room_is_one_clear_line(tmp_path: Path) -> None:
+    """Given a value in the last row of a sheet, Then it waits, and says which is full."""
+    file = tmp_path / "a.xlsx"
+    book = Workbook()
+    book.worksheets[0].append(HEADINGS)
+    book.worksheets[0]["A1048576"] = "mine"
+    book.save(file)
+    with pytest.raises(
+        Pause, match="a.xlsx is full: sheet 'Sheet' has a value in its last"
+    ):
+        spreadsheet(event(), file, COLUMNS)
+
+
+def test_the_name_of_a_sheet_in_another_case(tmp_path: Path) -> None:
+    """Given a sheet that is called nearly so, Then it is that one, as for Excel."""
+    file = tmp_path / "a.xlsx"
+    for number, name in enumerate(("Tasks", "tasks", "TASKS")):
+        spreadsheet(event(str(number)), file, COLUMNS, sheet=name)
+    assert load_workbook(file).sheetnames == ["Tasks"]
+    assert titles(file) == ["Tea"] * 3
 
 
 def test_a_sheet_of_its_own(tmp_path: Path) -> None:
@@ -423,6 +529,54 @@ def test_processes_do_not_lose_rows_of_each_other(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+@both
+def test_what_is_no_file_is_one_clear_line(tmp_path: Path, name: str) -> None:
+    """Given a folder, a pipe or a circle of links in its place, Then rows wait."""
+    (tmp_path / "folder" / name).mkdir(parents=True)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / name)
+    (tmp_path / "circle").mkdir()
+    (tmp_path / "circle" / name).symlink_to(name)
+    for place in ("folder", "pipe", "circle"):
+        with pytest.raises(Pause, match=f"{name} cannot be written"):
+            spreadsheet(event(), tmp_path / place / name, COLUMNS)
+        assert os.listdir(tmp_path / place) == [name]
+
+
+@both
+def test_a_file_that_another_has_locked_is_waited_for_a_while(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a lock that is never let go, Then that is one line; and rows come after it."""
+    monkeypatch.setattr(whole_file, "PATIENCE", 0.05)
+    file = tmp_path / name
+    locked = file if name.endswith(".csv") else tmp_path / f".{name}.part"
+    spreadsheet(event("1"), file, COLUMNS)
+    with locked.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Pause, match=f"{name} cannot be written: another program has"):
+            spreadsheet(event("2"), file, COLUMNS)
+    spreadsheet(event("2"), file, COLUMNS)
+    assert titles(file) == ["Tea", "Tea"]
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_csv_file_that_is_replaced_meanwhile_is_opened_again(tmp_path: Path) -> None:
+    """Given an editor that puts a new file in its place, Then the row is in the new one."""
+    file = tmp_path / "a.csv"
+    file.write_text("old")
+    other = file.open("rb")
+    fcntl.flock(other, fcntl.LOCK_EX)
+
+    def replaced(seconds: float) -> None:
+        (tmp_path / "new").write_text("new")
+        (tmp_path / "new").rename(file)
+        other.close()
+
+    with whole_file.locked(file, replaced) as descriptor:
+        assert os.pread(descriptor, 9, 0) == b"new"
+
+
 def test_without_its_library_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,6 +597,10 @@ def test_without_its_library_it_says_what_to_install(
         ('path = "a.csv", columns = { delivery = "data.x" }', "called 'delivery'"),
         ('path = "a.csv", columns = { "a " = "data.x" }', "cannot be called 'a '"),
         ('path = "a.csv", columns = {}', "name at least one column"),
+        ('path = "a.xlsx", sheet = "a[b]"', r"'sheet': the name .* cannot have '\['"),
+        ('path = "a.xlsx", sheet = ""', "the name of a sheet has 1 to 31"),
+        ('path = "a.xlsx", sheet = "It is \'"', "without ' at its ends"),
+        ('path = "a.xlsx", sheet = "' + "x" * 32 + '"', "has 1 to 31 characters"),
         ('path = "a.ods"', "its name must end in .csv or .xlsx"),
         ('path = "a.csv", columns = { Title = 7 }', "columns"),
     ],
@@ -467,6 +625,10 @@ def test_a_mistake_in_code_waits_with_one_line(
     caplog.set_level(logging.DEBUG)
     with pytest.raises(Pause, match="'title' is nothing that an event has"):
         spreadsheet(event(), tmp_path / "a.csv", {"Title": "title"})
+    with pytest.raises(Pause, match="a.csv: a CSV file has no sheets; leave out sheet"):
+        spreadsheet(event(), tmp_path / "a.csv", COLUMNS, sheet="Tasks")
+    with pytest.raises(Pause, match="the name of a sheet cannot have '/'; .*'a/b'"):
+        spreadsheet(event(), tmp_path / "a.xlsx", COLUMNS, sheet="a/b")
     with pytest.raises(Pause, match="must end in"):
         spreadsheet(event(), tmp_path / "a.txt", COLUMNS)
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from py_agent.store.deliveries import Attempt, Owed
 from py_agent.store.event_store import EventStore
 from py_agent.store.runs import JobRow
 from py_agent.store.side_file import Inside
+from py_agent.store.subscriptions import NEVER
 from py_agent.store.tables import Outcome, State
 from py_agent.store.takeover import STUCK, take_over
 
@@ -244,6 +245,31 @@ def test_a_listener_that_comes_back_is_unparked(owing: EventStore) -> None:
     assert not owing.subscriptions.all()[0].parked
     owing.publish("order", "4")
     assert states(owing) == ["available"] * 4
+
+
+def test_a_listener_that_comes_back_retries_when_it_is_due(owing: EventStore) -> None:
+    """What had failed, or was put off, waits as long as it would have waited."""
+    _set(owing, 1, State.RETRYABLE, due=NOW + 99)
+    before = delivery_rows(owing)
+
+    start(owing)
+    assert states(owing) == ["parked", "parked"]
+    start(owing, MINE)
+
+    assert delivery_rows(owing) == before
+    found = owing.deliveries.load(1, 10, NOW)
+    assert ([each.event_id for each in found.rows], found.next_due) == ([2], NOW + 99)
+
+
+def test_a_call_that_was_stuck_comes_back_at_once(owing: EventStore) -> None:
+    """Given a call that never ended, When its listener was away, Then it is available."""
+    _set(owing, 1, State.RUNNING, due=NEVER)
+
+    start(owing)
+    start(owing, MINE)
+
+    row = delivery_rows(owing)[0]
+    assert (row["state"], row["due"]) == ("available", 0)
 
 
 def test_who_does_not_speak_for_all_parks_nothing(owing: EventStore) -> None:
