@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from py_agent.cli import output
 from py_agent.cli.options import Common, common
 
-from py_agent.errors import AgentError
+if TYPE_CHECKING:
+    from py_agent.store.listing import Listing
 
 Row = dict[str, Any]
 
 HEARTBEAT = "observability.heartbeat"
+BEHIND = "it is behind"
 LONG = timedelta(hours=1)  # a delivery that is owed for longer is not just busy
 
 
@@ -30,8 +31,7 @@ def doctor(as_json: bool, common: Common) -> None:
 
     Told are: no agent on the store, jobs that are paused, silent or failing, or of which
     too many events are held, listeners that are paused, parked, failing or long behind,
-    dead letters, and files with secrets that others may open. Exit code 1 if there is
-    anything.
+    and dead letters. No code of yours is run. Exit code 1 if there is anything.
     """
     from py_agent.clock import to_micros
     from py_agent.store.listing import reading
@@ -40,11 +40,9 @@ def doctor(as_json: bool, common: Common) -> None:
     path = common.store()
     now = datetime.now(UTC)
     with reading(path) as listing:
+        pid = holder(path)
         jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
-        silent = [job["name"] for job in jobs if is_silent(listing, job["name"])]
-        withheld = listing.withheld()
-    pid = holder(path)
-    found = list(findings(pid, jobs, listeners, silent, now, withheld, _exposed(common)))
+        found = needs_a_person(listing, pid, jobs, listeners, now)
     if as_json:
         click.echo(output.as_json(found))
     for each in [] if as_json else found:
@@ -55,6 +53,24 @@ def doctor(as_json: bool, common: Common) -> None:
     sys.exit(1 if found else 0)
 
 
+def needs_a_person(
+    listing: Listing,
+    pid: int | None,
+    jobs: list[Row],
+    listeners: list[Row],
+    now: datetime,
+    say: Callable[[str], str] = str,
+) -> list[Row]:
+    """Return what needs a person, in the order in which it is told.
+
+    Args:
+        listing: the store.
+        pid: as for `findings`, and so are `jobs`, `listeners`, `now` and `say`.
+    """
+    silent = [job["name"] for job in jobs if is_silent(listing, job["name"])]
+    return list(findings(pid, jobs, listeners, silent, now, listing.withheld(), say))
+
+
 def findings(
     pid: int | None,
     jobs: list[Row],
@@ -62,7 +78,7 @@ def findings(
     silent: list[str],
     now: datetime,
     withheld: Sequence[Row] = (),
-    exposed: Iterable[str] = (),
+    say: Callable[[str], str] = str,
 ) -> Iterator[Row]:
     """Yield what needs a person, as rows of `about` and `problem`.
 
@@ -73,7 +89,7 @@ def findings(
         silent: the jobs that have not succeeded for longer than expected.
         now: the present moment, aware.
         withheld: rows as `Listing.withheld` returns them.
-        exposed: a sentence for each file with secrets that others may open.
+        say: makes what is shown of a moment in ISO 8601.
     """
     if pid is None:
         yield _problem("agent", "none runs on this store")
@@ -93,27 +109,7 @@ def findings(
         if each["held"] or each["job"] not in running:
             yield _problem(f"job {each['job']}", _waits(each))
     for listener in listeners:
-        yield from _of_listener(listener, now)
-    yield from (_problem("secrets", each) for each in exposed)
-
-
-def _exposed(common: Common) -> list[str]:
-    """Return the sentences about files with secrets that others may open.
-
-    Which values are secret is said by the code that agent.toml names, as far as it can
-    be imported; what is wrong with that code is told when the agent starts.
-    """
-    from py_agent.settings.sections import Sections
-
-    common.prepare("error")
-    entries: list[Any] = []
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # with --json, stdout is one array
-            registry = common.agent(None, needed=False).registry
-        entries = [*registry.jobs, *registry.listeners]
-    except AgentError:
-        pass
-    return Sections(common.config).exposed(entries)
+        yield from _of_listener(listener, now, say)
 
 
 def _waits(row: Row) -> str:
@@ -137,14 +133,23 @@ def _trouble(job: Row) -> Any:
         return None
 
 
-def _of_listener(listener: Row, now: datetime) -> Iterator[Row]:
+def _owed(listener: Row, say: Callable[[str], str]) -> str:
+    """Say how much waits for a listener, and since when; "" if nothing does."""
+    owed, snoozed, since = (listener[k] for k in ("owed", "snoozed", "oldest_owed"))
+    if not since:
+        return f"; {owed} owed, all snoozed" if owed else ""
+    if not snoozed:
+        return f"; {owed} owed, the oldest since {say(since)}"
+    return f"; {owed} owed, {snoozed} of them snoozed, the oldest other since {say(since)}"
+
+
+def _of_listener(listener: Row, now: datetime, say: Callable[[str], str]) -> Iterator[Row]:
     about = f"listener {listener['name']}"
-    owed, since = listener["owed"], listener["oldest_owed"]
-    waiting = f"; {owed} owed, the oldest since {since}" if since else ""
+    since, waiting = listener["oldest_owed"], _owed(listener, say)
     if listener["paused"]:
         yield _problem(about, f"it is paused: {listener['pause_reason']}{waiting}")
     elif since and now - datetime.fromisoformat(since) > LONG:
-        yield _problem(about, f"it is behind{waiting}")
+        yield _problem(about, f"{BEHIND}{waiting}")
     elif listener["failing"]:
         count = listener["failing"]
         yield _problem(about, f"{count} of its deliveries fail again and again{waiting}; "
@@ -162,7 +167,7 @@ def _problem(about: str, problem: str) -> Row:
     return {"about": about, "problem": problem}
 
 
-def is_silent(listing: Any, job: str) -> bool:
+def is_silent(listing: Listing, job: str) -> bool:
     """Return whether the last that was told of a job is that it is silent."""
     told = [
         row

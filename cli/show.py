@@ -186,9 +186,9 @@ def listeners(app: str | None, limit: int, as_json: bool, common: Common) -> Non
     rows: list[Row] = []
     for name in [*coded, *sorted(known.keys() - coded.keys())]:
         row: Row = {
-            "name": name, "filter": {}, "ordered_by": [], "owed": 0, "held": 0, "parked": 0,
-            "dead": 0, "in_code": True, "paused": False, "paused_until": None,
-            "pause_reason": None, **known.get(name, {}),
+            "name": name, "filter": {}, "ordered_by": [], "owed": 0, "snoozed": 0,
+            "held": 0, "parked": 0, "dead": 0, "in_code": True, "paused": False,
+            "paused_until": None, "pause_reason": None, **known.get(name, {}),
         }  # fmt: skip
         if name in coded:
             row["filter"] = json.loads(coded[name].filter.to_json())

@@ -43,10 +43,10 @@ from py_agent.cli.report.words import (
 def delivery_panel(facts: Facts) -> str:
     """Return how long deliveries took, a distribution for each listener."""
     found = latencies(facts.lengths, facts.names)
-    backward = sum(each.backward for each in found)
+    left_out = _without_length(found)
     found = [each for each in found if each.total]
     if not found:
-        return panel("Delivery time", "Nothing was delivered in this time.")
+        return panel("Delivery time", f"Nothing was delivered in this time.{left_out}")
     shown = found[:MOST_ROWS]
     lengths = Lengths.around([each.bars() for each in shown])
     ticks = lengths.ticks()
@@ -57,11 +57,7 @@ def delivery_panel(facts: Facts) -> str:
         f"scale is logarithmic. Slowest is {name(slowest.listener)}: 95% of its deliveries "
         f"ended within {escape(say_length(quantile(slowest.counts, 0.95)))}."
     )
-    if backward:
-        lead += (
-            f" {plural(backward, 'delivery', 'deliveries')} ended before the event was "
-            f"created, by a clock that was set back, and left out."
-        )
+    lead += left_out
     if len(found) > MOST_ROWS:
         lead += f" {_left(found)} not shown."
     parts = [
@@ -71,6 +67,24 @@ def delivery_panel(facts: Facts) -> str:
         "Delivery time", lead, _length_key(), rows(parts, axis(ticks), "lengths"),
         as_table(_length_table(found[: MOST_ROWS * 2])),
     )  # fmt: skip
+
+
+def _without_length(found: Sequence[Latency]) -> str:
+    """Return the sentences about deliveries that are not in the distribution."""
+    backward = sum(each.backward for each in found)
+    uncalled = sum(each.uncalled for each in found)
+    told = ""
+    if uncalled:
+        told += (
+            f" {plural(uncalled, 'delivery', 'deliveries')} ended without a call, as "
+            f"throttled, debounced or not wanted, and left out."
+        )
+    if backward:
+        told += (
+            f" {plural(backward, 'delivery', 'deliveries')} ended before the event was "
+            f"created, by a clock that was set back, and left out."
+        )
+    return told
 
 
 def _left(rows: Sequence[object]) -> str:
@@ -121,15 +135,16 @@ def owed_panel(facts: Facts) -> str:
     found = backlogs(facts.owing, facts.names, steps)
     behind = [each for each in found if each.peak]
     unit = escape(say_length(facts.step))
+    held = _held(facts)
     if not behind:
-        return panel("Owed", f"Nothing waited at the end of any {unit}.")
+        return panel("Owed", f"Nothing was owed at the end of any {unit}.{held}")
     shown = behind[:MOST_ROWS]
     grid, foot = time_axis(window)
     now = sum(each.owed[-1] for each in found)
     worst = behind[0]
     lead = (
-        f"{plural(now, 'delivery is', 'deliveries are')} owed now. The longest backlog was "
-        f"that of {name(worst.listener)}: {count(worst.peak)} at "
+        f"{plural(now, 'delivery is', 'deliveries are')} owed now.{held} The longest "
+        f"backlog was that of {name(worst.listener)}: {count(worst.peak)} at "
         f"{escape(_step_end(facts, worst.peak_step))}."
     )
     if quiet := len(found) - len(behind):
@@ -141,6 +156,14 @@ def owed_panel(facts: Facts) -> str:
         _owed_row(f"o{number}", each, facts, grid) for number, each in enumerate(shown)
     ]
     return panel("Owed", lead, rows(parts, foot), as_table(_owed_table(facts, behind)))
+
+
+def _held(facts: Facts) -> str:
+    """Return the sentence about what is withheld, which nobody is to work off."""
+    held = sum(row["deliveries"] for row in facts.standing.withheld)
+    if not held:
+        return ""
+    return f" {plural(held, 'delivery is', 'deliveries are')} held and not counted here."
 
 
 def _steps(facts: Facts) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from py_agent.cli.doctor import findings, is_silent
+from py_agent.cli.doctor import needs_a_person
 from py_agent.cli.report.shapes import LENGTHS, SECOND
 from py_agent.cli.report.window import Window, window_of
 
@@ -40,6 +40,7 @@ class Standing:
         problems: what needs a person, as `doctor.findings` tells it.
         jobs: rows as `Listing.jobs` returns them.
         listeners: rows as `Listing.listeners` returns them.
+        withheld: rows as `Listing.withheld` returns them.
     """
 
     store: Path
@@ -47,6 +48,7 @@ class Standing:
     problems: list[Row]
     jobs: list[Row]
     listeners: list[Row]
+    withheld: list[Row]
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,10 @@ def _standing(
     path: Path, pid: int | None, listing: Listing, window: Window, now: datetime
 ) -> Standing:
     jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
-    for row in listeners:
-        if row["oldest_owed"]:
-            local = datetime.fromisoformat(row["oldest_owed"]).astimezone(window.zone)
-            row["oldest_owed"] = local.isoformat(sep=" ", timespec="minutes")
-    silent = [row["name"] for row in jobs if is_silent(listing, row["name"])]
-    problems = list(findings(pid, jobs, listeners, silent, now, listing.withheld()))
-    return Standing(path, pid, problems, jobs, listeners)
+
+    def local(moment: str) -> str:
+        told = datetime.fromisoformat(moment).astimezone(window.zone)
+        return told.isoformat(sep=" ", timespec="minutes")
+
+    problems = needs_a_person(listing, pid, jobs, listeners, now, local)
+    return Standing(path, pid, problems, jobs, listeners, listing.withheld())

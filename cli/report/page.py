@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from py_agent.cli.doctor import HEARTBEAT
+from py_agent.cli.doctor import BEHIND, HEARTBEAT
 from py_agent.cli.report.deliveries import dead_panel, delivery_panel, owed_panel
 from py_agent.cli.report.events import event_panel, named_panel
 from py_agent.cli.report.facts import Facts, Row
@@ -102,6 +102,7 @@ def _figures(facts: Facts) -> str:
     figures = (
         _agent(facts),
         _owed(facts),
+        _held(facts),
         _dead(facts),
         _jobs(facts),
         _heartbeat(facts),
@@ -129,13 +130,29 @@ def _owed(facts: Facts) -> str:
     rows = facts.standing.listeners
     owed = sum(row["owed"] for row in rows)
     since = [datetime.fromisoformat(r["oldest_owed"]) for r in rows if r["oldest_owed"]]
+    snoozed = sum(row["snoozed"] for row in rows)
     if not since:
-        return _figure("Owed now", count(owed), "nothing waits")
+        empty = "" if facts.standing.withheld else "nothing waits"
+        return _figure("Owed now", count(owed), "all snoozed" if owed else empty)
     oldest = to_micros(min(since))
     age = say_length(max(0, facts.window.end - oldest))
-    problems = any("behind" in row["problem"] for row in facts.standing.problems)
-    told = f"the oldest for {escape(age)}, since {escape(facts.window.say(oldest))}"
-    return _figure("Owed now", count(owed), told, problems)
+    behind = any(row["problem"].startswith(BEHIND) for row in facts.standing.problems)
+    told = f"for {escape(age)}, since {escape(facts.window.say(oldest))}"
+    if snoozed:
+        told = f"{count(snoozed)} of them snoozed; the oldest other {told}"
+    else:
+        told = f"the oldest {told}"
+    return _figure("Owed now", count(owed), told, behind)
+
+
+def _held(facts: Facts) -> str:
+    """Return what is withheld; "" without any."""
+    rows = facts.standing.withheld
+    held = sum(row["deliveries"] for row in rows if row["held"])
+    waiting = sum(row["deliveries"] for row in rows if not row["held"])
+    told = [f"{count(held)} until a person decides"] if held else []
+    told += [f"{count(waiting)} until their run ends"] if waiting else []
+    return _figure("Held", count(held + waiting), "; ".join(told), held > 0) if told else ""
 
 
 def _dead(facts: Facts) -> str:
@@ -153,7 +170,7 @@ def _jobs(facts: Facts) -> str:
         if row["about"].startswith("job ")
     }
     ill = [job for job in jobs if f"job {job['name']}" in problems]
-    more = f"{len(ill)} failing, silent or paused" if ill else "none fails or is silent"
+    more = plural(len(ill), "needs a person", "need a person") if ill else "all is well"
     return _figure("Jobs", count(len(jobs)), more if jobs else "none has run", bool(ill))
 
 
@@ -186,16 +203,17 @@ def _median(facts: Facts) -> str:
     sums = [sum(column) for column in zip(*(row.counts for row in rows), strict=True)]
     half, most = quantile(sums, 0.5), quantile(sums, 0.95)
     if half is None:
-        return _figure("Delivered", "0", "no delivery has ended")
-    told = f"half of {count(sum(sums))} deliveries; 95% within {escape(say_length(most))}"
+        return _figure("Delivered", "0", "no call has ended")
+    total = plural(sum(sums), "delivery", "deliveries")
+    told = f"half of {total}; 95% within {escape(say_length(most))}"
     return _figure("Delivered within", say_length(half), told)
 
 
 def _footer(facts: Facts) -> str:
     notes = [
         "What was owed in the past is worked out from when events were created and their "
-        "deliveries ended. The store does not keep when one was replayed or redelivered: "
-        "such a delivery counts from its event's creation until its last end.",
+        "deliveries ended. The store does not keep when one was replayed, redelivered or "
+        "released: such a delivery counts from its event's creation until its last end.",
         "Each event is stored once, so how often it was offered again is known of each "
         "run only. Delivery times are read off bins and are right to about 6 percent.",
     ]

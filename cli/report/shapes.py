@@ -149,16 +149,18 @@ class Latency:
         counts: how many fall into each of the bins of LENGTHS.
         longest: the longest, in microseconds.
         backward: how many ended before they began, by a clock that was set back.
+        uncalled: how many were completed without a call.
     """
 
     listener: str
     counts: list[int]
     longest: int
     backward: int
+    uncalled: int = 0
 
     @property
     def total(self) -> int:
-        """How many deliveries there are, but for those that went backward."""
+        """How many deliveries there are, but for those that have no length."""
         return sum(self.counts)
 
     def bars(self) -> list[int]:
@@ -174,22 +176,29 @@ def latencies(
     """Return how long deliveries took, the listener with the most first.
 
     Args:
-        found: (subscription, bin of LENGTHS, count, longest).
+        found: (subscription, bin of LENGTHS, count, longest); a bin of -1 is that of
+            lengths below zero, one of -2 that of deliveries without a call.
         names: the listeners' names by subscription.
     """
     counts: dict[str, list[int]] = {}
     longest: dict[str, int] = {}
-    backward: dict[str, int] = {}
+    apart: dict[tuple[str, int], int] = {}
     for subscription, bin, how_many, most in found:
         name = names.get(subscription, f"listener {subscription}")
         row = counts.setdefault(name, [0] * (len(LENGTHS) - 1))
         if bin < 0:
-            backward[name] = backward.get(name, 0) + how_many
+            apart[name, bin] = apart.get((name, bin), 0) + how_many
             continue
         row[bin] += how_many
         longest[name] = max(longest.get(name, 0), most)
     rows = [
-        Latency(name, row, longest.get(name, 0), backward.get(name, 0))
+        Latency(
+            name,
+            row,
+            longest.get(name, 0),
+            apart.get((name, -1), 0),
+            apart.get((name, -2), 0),
+        )
         for name, row in counts.items()
     ]
     return sorted(rows, key=lambda each: (-each.total, each.listener))

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..arguments import BY_NAME, SECTION, parameters, settings_of
 from ..errors import ConfigError
 from .mistakes import nearest, reasons
+from .secret_types import is_secret
 
 
 def convert_arguments(
@@ -59,8 +60,7 @@ def convert_arguments(
             try:
                 value = TypeAdapter(hints[name]).validate_python(value)
             except ValidationError as error:
-                _, _, why = next(reasons(error))
-                problems.append(f"argument {name!r}: {why}")
+                problems.append(f"argument {name!r}: {_why(error, hints[name])}")
         if isinstance(value, Path) and base is not None:
             value = base / value
         converted[name] = value
@@ -71,3 +71,10 @@ def convert_arguments(
     if problems:
         raise ConfigError(problems)
     return converted
+
+
+def _why(error: ValidationError, hint: Any) -> str:
+    """Return why a value does not fit an annotation."""
+    secret = is_secret(hint)
+    _, _, reason = next(reasons(error, lambda _: secret))
+    return reason

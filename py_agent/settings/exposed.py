@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic_settings import BaseSettings
 
 from ..errors import ConfigError
-from .mistakes import aliases
-from .stored import credentials, is_of_systemd
+from .secret_types import secret_fields
+from .stored import credentials, is_of_systemd, secret_files
 
-OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
-
-
-def is_secret(annotation: Any, within: frozenset[Any] = frozenset()) -> bool:
-    """Return whether a value of this type is a secret, or may have one in it.
-
-    Args:
-        annotation: the type.
-        within: the models that this stands in, which need not be looked at again.
-    """
-    kind = typing.get_origin(annotation) or annotation
-    if isinstance(kind, type) and issubclass(kind, SecretStr | SecretBytes | Secret):
-        return True
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind not in within and bool(secret_fields(kind, within | {kind}))
-    return any(is_secret(each, within) for each in typing.get_args(annotation))
-
-
-def secret_fields(
-    model: type[BaseModel], within: frozenset[Any] = frozenset()
-) -> list[str]:
-    """Return the names of the fields of a model that are secrets."""
-    fields = model.model_fields.items()
-    return [name for name, field in fields if is_secret(field.annotation, within)]
-
-
-def holds_secrets(cls: type[BaseSettings], values: Mapping[str, Any]) -> bool:
-    """Return whether there is a secret among the values of a settings class."""
-    return any(
-        key in values
-        for name in secret_fields(cls)
-        for key in (name, *aliases(cls.model_fields[name]))
-    )
-
-
-def secret_arguments(functions: Iterable[Callable[..., Any]]) -> set[str]:
-    """Return the names of the arguments of jobs and listeners that are secrets."""
-    found: set[str] = set()
-    for function in functions:
-        try:
-            hints = typing.get_type_hints(function)
-        except Exception:
-            continue  # an annotation that means nothing here says nothing of a secret
-        found.update(name for name, hint in hints.items() if is_secret(hint))
-    return found
+READERS = stat.S_IRGRP | stat.S_IROTH
+WRITERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def secret_credentials(classes: Iterable[type[BaseSettings]]) -> Path | None:
@@ -75,6 +30,36 @@ def secret_credentials(classes: Iterable[type[BaseSettings]]) -> Path | None:
     return None
 
 
+def files_of_secrets(classes: Iterable[type[BaseSettings]]) -> list[Path]:
+    """Return the files in directories of secrets that hold secrets of these classes."""
+    found: dict[Path, None] = {}
+    for cls in classes:
+        try:
+            found.update(dict.fromkeys(secret_files(cls, secret_fields(cls)).values()))
+        except ConfigError:
+            continue  # told with what is to be read from them
+    return list(found)
+
+
+def changeable(path: Path) -> str:
+    """Return the sentence about a file in a directory of secrets; "" if all is well.
+
+    Docker and Kubernetes let all read such files, and nobody write them: they have modes
+    without `w`, or lie on what is mounted to be read only. Those of systemd are left alone.
+    """
+    try:
+        writable = path.stat().st_mode & WRITERS
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    except OSError:
+        return ""
+    if not writable or read_only or is_of_systemd(path):
+        return ""
+    return (
+        f"{path} holds a secret, and others than its owner may write it: "
+        f"chmod go-w {shlex.quote(str(path))}"
+    )
+
+
 def exposure(path: Path) -> str:
     """Return the sentence about a file with secrets; "" if only its owner may open it.
 
@@ -84,11 +69,10 @@ def exposure(path: Path) -> str:
         mode = path.stat().st_mode
     except OSError:
         return ""
-    if not mode & OTHERS or is_of_systemd(path):
+    readable, writable = bool(mode & READERS), bool(mode & WRITERS)
+    if not (readable or writable) or is_of_systemd(path):
         return ""
-    readable = mode & (stat.S_IRGRP | stat.S_IROTH)
-    writable = mode & (stat.S_IWGRP | stat.S_IWOTH)
-    may = " and ".join(["read"] * bool(readable) + ["write"] * bool(writable))
+    may = " and ".join(["read"] * readable + ["write"] * writable)
     return (
         f"{path} holds secrets, and others than its owner may {may} it: "
         f"chmod 600 {shlex.quote(str(path))}"

@@ -6,15 +6,18 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core.core_schema import ErrorType
 
 Location = tuple[Any, ...]
 
 SHORTEST_SECRET = 3  # characters; what is shorter is part of many a word
+PIECE = 4  # characters of a secret that are not to be told
+KINDS = frozenset(typing.get_args(ErrorType))  # of mistakes that the library has words for
 
 # What these say holds the value, or was written by somebody who may have put it there.
 QUOTING = {"value_error", "assertion_error", "union_tag_invalid", "import_error"}
@@ -44,13 +47,26 @@ def lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def reasons(error: ValidationError) -> Iterator[tuple[Location, str, str]]:
-    """Yield the place, the kind and the reason of each mistake, without its value."""
+def reasons(
+    error: ValidationError, hidden: Callable[[Location], bool] = lambda _: False
+) -> Iterator[tuple[Location, str, str]]:
+    """Yield the place, the kind and the reason of each mistake, without its value.
+
+    Args:
+        error: the library's.
+        hidden: whether the value at a place is a secret. What a check of the user's own
+            says of it may show it in another form, so only that it refused it is told.
+    """
     for each in error.errors(include_url=False):
-        reason = each["msg"]
+        reason, location = each["msg"], tuple(each["loc"])
         if each["type"] in QUOTING:
             reason = _without(reason, each["input"])
         reason = re.sub("^(Value error|Assertion failed), ", "", reason)
+        own = each["type"] in QUOTING or each["type"] not in KINDS
+        if own and hidden(location) and _may_show(reason, location, each["input"], hidden):
+            raised = each.get("ctx", {}).get("error")
+            kind = f" with {type(raised).__name__}" if raised is not None else ""
+            reason = f"its own check refused it{kind}, in words that may show a secret"
         yield tuple(each["loc"]), each["type"], lower(" ".join(reason.split()))
 
 
@@ -61,6 +77,22 @@ def _without(sentence: str, value: Any) -> str:
             for shown in (text, repr(text)[1:-1]):
                 sentence = sentence.replace(shown, "***")
     return sentence
+
+
+def _may_show(
+    reason: str, location: Location, value: Any, hidden: Callable[[Location], bool]
+) -> bool:
+    """Return whether a sentence may show a secret.
+
+    A check of all values together speaks of many things, so its words are left out only
+    if a piece of a secret is in them.
+    """
+    if location or not isinstance(value, Mapping):
+        return True
+    said = reason.casefold()
+    pieces = {said[n : n + PIECE] for n in range(len(said) - PIECE + 1)}
+    secrets = [each for key in value if hidden((key,)) for each in _texts(value[key])]
+    return any(piece in each.casefold() for each in secrets for piece in pieces)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -14,7 +14,8 @@ from ..arguments import SECTION
 from ..errors import ConfigError
 from .config import LOCAL
 from .mistakes import Location, aliases, alternatives, given, reasons
-from .stored import credentials, secret_files, variables
+from .secret_types import secret_fields
+from .stored import credentials, is_empty, secret_files, variables
 
 JSON_KINDS = {"list_type", "dict_type", "model_type", "set_type", "tuple_type"}
 
@@ -46,7 +47,7 @@ class Places:
     def sentences(self, error: ValidationError) -> list[str]:
         """Return one sentence for each mistake, without the value."""
         missing, wrong = list[str](), list[tuple[str, str]]()
-        for location, kind, reason in reasons(error):
+        for location, kind, reason in reasons(error, self._is_hidden):
             if kind == "missing" and len(location) == 1:
                 missing.append(self._missing(self._field(str(location[0]))))
             else:
@@ -65,7 +66,7 @@ class Places:
         hint = "; write it as JSON" if kind in JSON_KINDS else ""
         if variable := self._variable(name):
             return f"the environment: {variable}", reason + hint
-        if path := next(iter(self._secret_files(name).values()), None):
+        if path := self._secret_file(name, empty=False):
             return str(path), reason + hint
         if place := self._in_credentials(name, location, kind):
             return place, reason
@@ -85,13 +86,27 @@ class Places:
         if names:
             places.append(f"in the variable {' or '.join(names)}")
             places.append(f"in a file {names[0]} in the directory of secrets")
-        return f"{title} is missing{what and f': {what}'}. Put it {_either(places)}"
+        told = f"{title} is missing{what and f': {what}'}. Put it {_either(places)}"
+        empty = self._secret_file(name, empty=True)
+        return f"{told}; {empty} is empty" if empty else told
 
-    def _secret_files(self, name: str) -> dict[str, Path]:
+    def _is_hidden(self, location: Location) -> bool:
+        """Return whether what a check says there may hold a secret; not so if it is ours.
+
+        Of all together, it is asked with no location.
+        """
+        secret = secret_fields(self.cls)
+        if self.cls.__module__.startswith("py_agent."):
+            return False
+        return self._field(str(location[0])) in secret if location else bool(secret)
+
+    def _secret_file(self, name: str, empty: bool) -> Path | None:
+        """Return the file of secrets of a field, if there is one and it is such."""
         try:
-            return secret_files(self.cls, [name])
+            files = secret_files(self.cls, [name]).values()
         except ConfigError:
-            return {}
+            return None
+        return next((each for each in files if is_empty(each) is empty), None)
 
     def _in_credentials(self, name: str, location: Location, kind: str) -> str:
         """Return the place of a field in the file of credentials; "" if it is not there."""

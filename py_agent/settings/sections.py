@@ -20,9 +20,10 @@ from ..arguments import settings_wanted
 from ..errors import ConfigError, UsageError
 from .classes import Settings, defined, full_name
 from .config import ENGINE_SECTIONS, find_config, is_shared, load
-from .exposed import exposure, holds_secrets, secret_arguments, secret_credentials
+from .exposed import changeable, exposure, files_of_secrets, secret_credentials
 from .mistakes import Location, misspelt, nearest, without_unknown
 from .places import Places
+from .secret_types import holds_secrets, secret_arguments
 from .stored import names_in_directories
 
 S = TypeVar("S", bound=Settings)
@@ -181,6 +182,8 @@ class Sections:
     def exposed(self, entries: Iterable[Registered] = ()) -> list[str]:
         """Return a sentence for each file with secrets that others may open.
 
+        In a directory of secrets all may read them, as Docker and Kubernetes make them.
+
         Args:
             entries: the jobs and listeners, as far as they are known.
 
@@ -196,7 +199,9 @@ class Sections:
             for cls in classes
         )
         files = [path if secret else None, secret_credentials(classes)]
-        return [sentence for each in files if each and (sentence := exposure(each))]
+        told = [exposure(each) for each in files if each]
+        told += [changeable(each) for each in files_of_secrets(classes)]
+        return [each for each in told if each]
 
     def check_names(self, problems: list[str], strict: bool = True) -> None:
         """Check that each section belongs to somebody.

@@ -86,7 +86,9 @@ def secret_files(cls: type[BaseSettings], fields: Sequence[str]) -> dict[str, Pa
     for variable in DIRECTORIES if fields else ():
         try:
             for name in filter(wanted, _listed(variable)):
-                found.setdefault(fold(name), Path(os.environ[variable], name))
+                key = fold(name)
+                if key not in found or is_empty(found[key]):
+                    found[key] = Path(os.environ[variable], name)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -94,8 +96,16 @@ def secret_files(cls: type[BaseSettings], fields: Sequence[str]) -> dict[str, Pa
     return found
 
 
+def is_empty(path: Path) -> bool:
+    """Return whether a file holds nothing but line breaks, and so is as good as none."""
+    text, problem = _text(path)
+    return not (problem or text.rstrip("\r\n"))
+
+
 def secrets_in(files: Mapping[str, Path]) -> dict[str, str]:
     """Return what files of secrets hold, without the line breaks at their ends.
+
+    An empty file is none, as an empty variable is: a secret that was never filled in.
 
     Raises:
         ConfigError: every file that cannot be read, one sentence each.
@@ -103,7 +113,8 @@ def secrets_in(files: Mapping[str, Path]) -> dict[str, str]:
     read = {name: _text(path) for name, path in files.items()}
     if problems := [f"{files[name]} {what}" for name, (_, what) in read.items() if what]:
         raise ConfigError(problems)
-    return {name: text.rstrip("\r\n") for name, (text, _) in read.items()}
+    found = {name: text.rstrip("\r\n") for name, (text, _) in read.items()}
+    return {name: text for name, text in found.items() if text}
 
 
 def credentials(cls: type[BaseSettings], fields: Sequence[str]) -> Credentials:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, func, literal_column, or_, select, text
+from sqlalchemy import and_, case, func, literal_column, not_, or_, select, text
 
+from .holding import WITHHELD
 from .stretch import Stretch, bin_of
 from .tables import (
     DROPPED,
@@ -20,6 +21,8 @@ from .tables import (
     events,
     subscriptions,
 )
+
+UNCALLED = -2  # the bin of what was completed without a call of its listener
 
 # Spelled as in the partial index, or SQLite does not see that the index applies.
 _IS_DEAD = text("deliveries.state = 'discarded'")
@@ -74,10 +77,12 @@ class DeliveryHistory:
         """Return (subscription, bin, count, longest) of completed deliveries.
 
         From the creation of the event to the end of the delivery; the edges are such
-        lengths, and bin `BEFORE` has what ended before it began, by the clock.
+        lengths, and bin `BEFORE` has what ended before it began, by the clock. What was
+        throttled, debounced or not wanted took no time, and is in bin `UNCALLED`.
         """
         length = deliveries.c.finished - events.c.created
-        bin = bin_of(length, edges)
+        uncalled = deliveries.c.reason.is_not(None)
+        bin = case((uncalled, literal_column(str(UNCALLED))), else_=bin_of(length, edges))
         query = (
             select(deliveries.c.subscription_id, bin, func.count(), func.max(length))
             .join(events, events.c.id == deliveries.c.event_id)
@@ -95,7 +100,8 @@ class DeliveryHistory:
         """Return (subscription, step it began in, step it ended in, count) of deliveries.
 
         What began before is in step `BEFORE`; the end is None for what is owed still. An
-        end before the beginning, by the clock, counts as the same moment.
+        end before the beginning, by the clock, counts as the same moment. What is withheld
+        is not owed.
 
         Args:
             steps: into how many equal steps the time is cut; see `step_length`.
@@ -103,7 +109,7 @@ class DeliveryHistory:
         began = func.min(events.c.created, self._stretch.end)
         finished = func.coalesce(deliveries.c.finished, events.c.created)
         ended = func.min(func.max(finished, events.c.created), self._stretch.end)
-        owed = deliveries.c.state.in_(OWED)
+        owed = and_(deliveries.c.state.in_(OWED), not_(WITHHELD))
         done = deliveries.c.state.in_((State.COMPLETED, State.DISCARDED))
         query = (
             select(

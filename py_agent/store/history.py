@@ -18,6 +18,11 @@ MOST_SPANS = 500  # long runs that are told one by one
 
 _TROUBLE = (Outcome.FAILED, Outcome.CRASHED)
 
+# Not the bare columns: SQLite would go through all rows by an index on them.
+_TYPE = func.coalesce(events.c.event_type, "")
+_JOB = func.coalesce(runs.c.job, "")
+_NUMBER = runs.c.id + 0
+
 
 class TypeCount(NamedTuple):
     """An event type: how many events, the first and the last of them."""
@@ -84,16 +89,14 @@ class History:
 
     def types(self, most: int) -> Types:
         """Return the event types with the most events."""
-        # Not the bare column: by its index, each event would be looked up by itself.
-        name = func.coalesce(events.c.event_type, "")
         each = (
             select(
-                name.label("name"), func.count().label("n"),
+                _TYPE.label("name"), func.count().label("n"),
                 func.min(events.c.created).label("first"),
                 func.max(events.c.created).label("last"),
             )
             .where(self._stretch.has_event)
-            .group_by(name)
+            .group_by(_TYPE)
             .subquery()
         )  # fmt: skip
         query = select(
@@ -120,8 +123,10 @@ class History:
         ]
 
     def ahead(self) -> int:
-        """Return how many events are dated after the present."""
-        query = select(func.count()).where(events.c.created > self._stretch.end)
+        """Return how many events are dated after the present, of those from the stretch."""
+        query = select(func.count()).where(
+            events.c.id >= self._stretch.lowest, events.c.created > self._stretch.end
+        )
         return int(self._stretch.rows(query.select_from(events))[0][0])
 
     def sources(self, most: int) -> list[tuple[str | None, int]]:
@@ -145,8 +150,8 @@ class History:
     def runs(self, edges: Sequence[int]) -> list[tuple[str, int, str, int]]:
         """Return (job, bin of the end, outcome, count) of the runs that have ended."""
         bin = bin_of(_ended(), edges)
-        query = select(runs.c.job, bin, runs.c.outcome, func.count()).where(
-            self._ended_inside()
+        query = select(_JOB, bin, runs.c.outcome, func.count()).where(
+            self._stretch.may_have_run, self._ended_inside()
         )
         grouped = query.group_by(*(literal_column(number) for number in "123"))
         return [(r[0], r[1], r[2], r[3]) for r in self._stretch.rows(grouped)]
@@ -155,11 +160,14 @@ class History:
         """Return what the runs of each job came to; those that go on are among them."""
         sums = (runs.c.published, runs.c.duplicates, runs.c.skips)
         query = select(
-            runs.c.job, runs.c.outcome, func.count(), *(func.sum(each) for each in sums)
-        ).where(or_(self._ended_inside(), runs.c.outcome == Outcome.RUNNING))
+            _JOB, runs.c.outcome, func.count(), *(func.sum(each) for each in sums)
+        ).where(
+            self._stretch.may_have_run,
+            or_(self._ended_inside(), runs.c.outcome == Outcome.RUNNING),
+        )
         return [
             RunSums(*row)
-            for row in self._stretch.rows(query.group_by(runs.c.job, runs.c.outcome))
+            for row in self._stretch.rows(query.group_by(_JOB, runs.c.outcome))
         ]
 
     def spans(self, least: int) -> list[Span]:
@@ -170,8 +178,8 @@ class History:
         )
         query = (
             select(runs.c.job, runs.c.started, runs.c.finished)
-            .where(or_(runs.c.outcome == Outcome.RUNNING, long))
-            .order_by(runs.c.id.desc())
+            .where(self._stretch.may_have_run, or_(runs.c.outcome == Outcome.RUNNING, long))
+            .order_by(_NUMBER.desc())
             .limit(MOST_SPANS)
         )
         found = self._stretch.rows(query)
@@ -181,8 +189,12 @@ class History:
         """Return the last run of each job that failed or crashed."""
         last = (
             select(func.max(runs.c.id))
-            .where(self._ended_inside(), runs.c.outcome.in_(_TROUBLE))
-            .group_by(runs.c.job)
+            .where(
+                self._stretch.may_have_run,
+                self._ended_inside(),
+                runs.c.outcome.in_(_TROUBLE),
+            )
+            .group_by(_JOB)
         )
         query = select(runs.c.job, _ended(), runs.c.outcome, runs.c.error)
         return [

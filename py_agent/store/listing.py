@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, not_, select
 
 from ..clock import from_micros
 from ..errors import StoreRefusedError
@@ -37,7 +37,8 @@ from .tables import (
 
 Row = dict[str, Any]
 
-_HELD = "held"  # counted for itself: it is available, and nobody is to work it off
+# Counted for themselves: nobody is to work them off, or not yet.
+_HELD, _SNOOZED = "held", "snoozed"
 SEVERAL = 3  # attempts after which a failure is more than a bad moment
 
 
@@ -182,7 +183,9 @@ class Listing:
         Args:
             now: the present in microseconds.
         """
-        state = case((WITHHELD, _HELD), else_=deliveries.c.state).label("kind")
+        state = case(
+            (WITHHELD, _HELD), (_is_snoozed(now), _SNOOZED), else_=deliveries.c.state
+        ).label("kind")
         counted = self._connection.execute(
             select(
                 deliveries.c.subscription_id, state, deliveries.c.reason,
@@ -217,17 +220,11 @@ class Listing:
         return {row[0]: row[1] for row in found}
 
     def _oldest_owed(self, now: int) -> dict[int, int]:
-        """Return when the oldest owed event of each was stored; what is put off is not."""
+        """Return when the oldest event owed to each was stored, of those not snoozed."""
         found = self._connection.execute(
             select(deliveries.c.subscription_id, func.min(events.c.created))
             .join(events, events.c.id == deliveries.c.event_id)
-            .where(deliveries.c.state.in_(OWED), not_(WITHHELD))
-            .where(
-                or_(
-                    deliveries.c.due <= now,
-                    func.coalesce(deliveries.c.reason, "") != SNOOZED,
-                )
-            )
+            .where(deliveries.c.state.in_(OWED), not_(WITHHELD), not_(_is_snoozed(now)))
             .group_by(deliveries.c.subscription_id)
         )
         return {row[0]: row[1] for row in found}
@@ -290,6 +287,15 @@ def connected(path: Path) -> Iterator[Connection]:
                 yield connection
         finally:
             engine.dispose()
+
+
+def _is_snoozed(now: int) -> ColumnElement[bool]:
+    """What is owed, and waits without a failure until a moment that is still to come."""
+    return and_(
+        deliveries.c.state.in_(OWED),
+        deliveries.c.due > now,
+        func.coalesce(deliveries.c.reason, "") == SNOOZED,
+    )
 
 
 def _deliveries() -> Select[Any]:
@@ -370,7 +376,8 @@ def _listener_row(row: Any, counts: dict[str, int], now: int) -> Row:
         "name": row.name,
         "filter": json.loads(row.filter),
         "ordered_by": json.loads(row.ordered_by),
-        "owed": sum(counts.get(state, 0) for state in OWED),
+        "owed": sum(counts.get(kind, 0) for kind in (*OWED, _SNOOZED)),
+        "snoozed": counts.get(_SNOOZED, 0),
         "held": counts.get(_HELD, 0),
         "parked": counts.get(State.PARKED, 0),
         "dead": counts.get(State.DISCARDED, 0),

@@ -50,6 +50,8 @@ _some_owed = (
         text("state IN ('available', 'retryable', 'running')"),
         deliveries.c.due >= bindparam("least"),
         deliveries.c.due <= bindparam("most"),
+        # What is withheld is due then, too, and not owed.
+        text(f"NOT (state = 'available' AND due >= {NEVER})"),
     )
     .limit(bindparam("counted"))
     .subquery()

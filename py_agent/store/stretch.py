@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Select,
@@ -19,13 +20,19 @@ from sqlalchemy import (
     case,
     func,
     literal_column,
+    or_,
     select,
+    text,
 )
 
 from .listing import Listing, connected
-from .tables import events, runs
+from .tables import Outcome, events, runs
 
 BEFORE = -1  # the bin of what lies before the first edge
+BLOCK = 10_000  # rows; a clock that was wrong for fewer of them misleads nobody
+
+# Spelled as in the partial index, or SQLite does not see that the index applies.
+_IS_OPEN = text("runs.outcome = 'running'")
 
 
 class Stretch:
@@ -41,9 +48,13 @@ class Stretch:
     def __init__(self, connection: Connection, start: int, end: int) -> None:
         self._connection = connection
         self.start, self.end = start, end
-        self.lowest = self._lowest_event()
+        self.lowest = _lowest(connection, events.c.id, events.c.created, start)
         self.has_event = and_(
             events.c.id >= self.lowest, events.c.created.between(start, end)
+        )
+        lowest_run = _lowest(connection, runs.c.id, runs.c.started, start)
+        self.may_have_run = or_(
+            runs.c.id >= lowest_run, runs.c.id.in_(_reaching(connection, lowest_run))
         )
 
     def rows(self, query: Select[Any]) -> list[Any]:
@@ -62,12 +73,6 @@ class Stretch:
         number = (moment - self.start) // self.step_length(steps)
         return case((moment < self.start, literal_column(str(BEFORE))), else_=number)
 
-    def _lowest_event(self) -> int:
-        """Return the number of the first event inside; no clock tells it, only a look."""
-        query = select(func.min(events.c.id)).where(events.c.created >= self.start)
-        found = self._connection.execute(query).scalar()
-        return 0 if found is None else int(found)
-
 
 @contextmanager
 def looking_back(path: Path) -> Iterator[tuple[Listing, Connection]]:
@@ -84,12 +89,78 @@ def looking_back(path: Path) -> Iterator[tuple[Listing, Connection]]:
 
 def first_moment(connection: Connection) -> int | None:
     """Return when the first event was created or the first run began."""
-    query = select(
-        select(func.min(events.c.created)).scalar_subquery(),
-        select(func.min(runs.c.started)).scalar_subquery(),
+    found = []
+    for key, moment in ((events.c.id, events.c.created), (runs.c.id, runs.c.started)):
+        first = select(moment).order_by(key).limit(BLOCK).subquery()
+        found.append(connection.execute(select(func.min(first.c[0]))).scalar())
+    return min((each for each in found if each is not None), default=None)
+
+
+def _lowest(
+    connection: Connection, key: Column[Any], moment: Column[Any], start: int
+) -> int:
+    """Return a number such that no row below it is dated `start` or later.
+
+    Moments have no index, but they grow with the numbers, as long as no clock is set
+    back; so the place is found by halving, and what stands before it is looked at.
+    """
+    last = connection.execute(select(func.max(key))).scalar() or 0
+    low, high = 0, int(last) + 1
+    while low < high:
+        middle = (low + high) // 2
+        probe = select(key, moment).where(key >= middle).order_by(key).limit(1)
+        row = connection.execute(probe).first()
+        if row is None or row[1] >= start:
+            high = middle
+        else:
+            low = int(row[0]) + 1
+    while (begin := _block_before(connection, key, moment, low, start)) is not None:
+        low = begin
+    return low
+
+
+def _block_before(
+    connection: Connection, key: Column[Any], moment: Column[Any], low: int, start: int
+) -> int | None:
+    """Return where the rows just before one begin; None if all are dated before `start`."""
+    block = (
+        select(key.label("key"), moment.label("moment"))
+        .where(key < low)
+        .order_by(key.desc())
+        .limit(BLOCK)
+        .subquery()
     )
-    found = [each for each in connection.execute(query).one() if each is not None]
-    return min(found, default=None)
+    query = select(func.min(block.c.key), func.max(block.c.moment))
+    begin, latest = connection.execute(query).one()
+    return int(begin) if latest is not None and latest >= start else None
+
+
+def _reaching(connection: Connection, lowest: int) -> list[int]:
+    """Return the runs from before one that may have ended after it began, or go on.
+
+    A job never overlaps itself, so that is the last run of each; the jobs are found by
+    stepping from name to name in the index.
+    """
+    first = select(func.min(runs.c.job).label("job")).cte("names", recursive=True)
+    following = select(func.min(runs.c.job)).where(runs.c.job > first.c.job)
+    names = first.union_all(
+        select(following.correlate(first).scalar_subquery()).where(first.c.job.is_not(None))
+    )
+    last = (
+        select(runs.c.id)
+        .where(
+            runs.c.job == names.c.job,
+            runs.c.id < lowest,
+            runs.c.outcome != Outcome.SKIPPED,
+        )
+        .order_by(runs.c.id.desc())
+        .limit(1)
+        .correlate(names)
+        .scalar_subquery()
+    )
+    found = connection.execute(select(last).select_from(names)).scalars().all()
+    still_open = connection.execute(select(runs.c.id).where(_IS_OPEN)).scalars().all()
+    return sorted({int(each) for each in (*found, *still_open) if each is not None})
 
 
 def bin_of(value: ColumnElement[Any], edges: Sequence[int]) -> ColumnElement[Any]:

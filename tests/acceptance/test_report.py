@@ -207,7 +207,7 @@ def test_many_events_make_no_large_page(app: Path, run: Run) -> None:
     database.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
         "INSERT INTO events (event_type, identifier, created, depth) "
-        "SELECT 't' || (i % 1000) || ?, i, ? - i * 5000000, 0 FROM n",
+        "SELECT 't' || (i % 1000) || ?, i, ? - (100001 - i) * 5000000, 0 FROM n",
         ("x" * 200, micros),
     )
     database.commit()

@@ -118,36 +118,36 @@ def test_a_file_that_others_may_read_is_told_once(
     assert CANARY not in told.stdout + told.stderr
 
 
-def test_doctor_finds_files_that_others_may_open(
+def test_doctor_looks_at_the_store_and_runs_nothing(
     shop: Path, run: Run, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given a shared file of credentials, When asked, Then doctor says which and what to
-    do, and is content when it is done.
+    """Given code that hangs and secrets that others may read, When asked, Then doctor and
+    the report say at once how the store stands, and agree.
     """
-    path = shop / "shared.json"
-    path.write_text(json.dumps({"shop": {"token": CANARY}}), encoding="utf-8")
-    path.chmod(0o660)
-    monkeypatch.setenv("PY_AGENT_CREDENTIALS_FILE", "shared.json")
+    give(shop, "SHOP_TOKEN", CANARY)
     agent = start("agent", "go")
     agent.wait_for("New event -> order: 1")
-    ill = run("agent", "doctor")
-    assert (ill.returncode, ill.stdout) == (
-        1,
-        "secrets: shared.json holds secrets, and others than its owner may read and write "
-        "it: chmod 600 shared.json\n",
-    )
-    path.chmod(0o600)
+    (shop / "shop.py").write_text("import time\ntime.sleep(9_999)\n", encoding="utf-8")
+    (shop / "agent.toml").chmod(0o666)
     well = run("agent", "doctor", "--json")
-    assert (well.returncode, json.loads(well.stdout)) == (0, [])
+    assert (well.returncode, json.loads(well.stdout), well.stderr) == (0, [], "")
+    assert run("agent", "report").returncode == 0
+    assert "<h1>" in (page := (shop / "report.html").read_text(encoding="utf-8"))
+    assert "All is well" in page
     assert agent.stop() == 0
-    assert CANARY not in "".join(agent.lines)
 
 
-def test_doctor_does_not_mind_code_that_does_not_import(shop: Path, run: Run) -> None:
-    """Given a module that prints and fails, When asked, Then doctor looks at the rest."""
+def test_doctor_needs_no_agent_toml_where_the_store_is_named(shop: Path, run: Run) -> None:
+    """Given an agent.toml that is none, When the store is named, Then doctor looks at it;
+    without a name one line says why the store is not known.
+    """
     give(shop, "SHOP_TOKEN", "t")
     assert run("agent", "go", "--once").returncode == 0
-    (shop / "shop.py").write_text("print('hello')\nraise SystemExit(9)", encoding="utf-8")
-    done = run("agent", "doctor", "--json")
+    (shop / "agent.toml").write_text("[[jobs\n", encoding="utf-8")
+    done = run("agent", "doctor", "--json", "--db", "agent.sqlite")
     assert [each["about"] for each in json.loads(done.stdout)] == ["agent"]
-    assert done.returncode == 1
+    assert (done.returncode, done.stderr) == (1, "")
+    lost = run("agent", "doctor")
+    assert (lost.returncode, lost.stdout) == (2, "")
+    assert "agent.toml: this is not TOML" in lost.stderr
+    assert len(lost.stderr.splitlines()) == 1

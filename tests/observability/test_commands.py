@@ -176,8 +176,8 @@ def test_a_port_in_use_is_told(run: Run, server: Observability) -> None:
 def listener(**more: object) -> dict[str, object]:
     """Return a row of a listener that is well."""
     return {
-        "name": "l", "paused": False, "pause_reason": None, "owed": 0, "parked": 0,
-        "dead": 0, "oldest_owed": None, "failing": 0, **more,
+        "name": "l", "paused": False, "pause_reason": None, "owed": 0, "snoozed": 0,
+        "parked": 0, "dead": 0, "oldest_owed": None, "failing": 0, **more,
     }  # fmt: skip
 
 
@@ -219,6 +219,14 @@ FRESH = (NOW - timedelta(minutes=2)).isoformat()
             [],
             ["it is paused: 401; 9 owed, the oldest since"],
         ),
+        (
+            7,
+            [],
+            [listener(owed=9, snoozed=4, oldest_owed=OLD)],
+            [],
+            [f"behind; 9 owed, 4 of them snoozed, the oldest other since {OLD}"],
+        ),
+        (7, [job()], [listener(owed=4, snoozed=4)], [], []),
     ],
 )
 def test_what_needs_a_person(
@@ -256,14 +264,6 @@ def test_events_that_are_withheld_need_a_person(
     told = [each for each in found if "500 of its events (1000 deliveries)" in each]
     assert len(told) == (said is not None)
     assert said is None or said in told[0]
-
-
-def test_files_that_others_may_open_need_a_person() -> None:
-    """Given sentences about two files, Then each is a finding, after those of the store."""
-    exposed = ["a: chmod 600 a", "b: chmod 600 b"]
-    found = list(findings(None, [], [], [], NOW, exposed=exposed))
-    assert [each["about"] for each in found] == ["agent", "secrets", "secrets"]
-    assert found[2]["problem"] == "b: chmod 600 b"
 
 
 def test_doctor_says_that_reports_fail_while_the_heart_beats(

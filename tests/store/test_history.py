@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from py_agent.clock import to_micros
 from py_agent.failures import Failure
 from py_agent.store import by_hand
+from py_agent.store import stretch as stretches
 from py_agent.store.deliveries import Attempt, record
 from py_agent.store.delivery_history import DeliveryHistory
 from py_agent.store.event_store import EventStore
@@ -257,3 +259,99 @@ def test_all_is_read_as_of_one_moment(
     with looking(store) as look:
         store.publish("a", "2")
         assert look.history.types(9).events == 1
+
+
+def test_a_clock_that_was_wrong_for_a_while_hides_nothing(
+    store: EventStore, clock: FakeClock, begin: datetime, looking: Looking,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Given events and runs that a clock dated far back or ahead, among others, When
+    counted, Then none of the others is lost, wherever the halving has looked.
+    """
+    monkeypatch.setattr(stretches, "BLOCK", 5)
+    back, ahead = begin - timedelta(days=9_000), begin + timedelta(days=9_000)
+    before = [begin - timedelta(days=1)] * 8
+    inside = [begin + timedelta(seconds=n) for n in range(16)]
+    moments = [
+        *before, *inside[:4], *[back] * 4, *inside[4:9], *[ahead] * 6, *inside[9:],
+    ]  # fmt: skip
+    for number, moment in enumerate(moments):
+        clock.set_wall_clock(moment)
+        store.publish("a", str(number))
+        run, at = store.runs.open("j", to_micros(moment)), to_micros(moment)
+        store.runs.close(run, RunResult(Outcome.COMPLETED, at))
+    with looking(store) as look:
+        assert look.history.types(1).events == 16
+        assert look.history.ahead() == 6
+        assert sum(row[3] for row in look.history.runs(look.edges())) == 16
+
+
+def test_a_run_that_began_before_and_ended_inside_counts(
+    store: EventStore, clock: FakeClock, begin: datetime, looking: Looking,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Given a service that ran for weeks and crashed now, and one that goes on, When
+    counted, Then both are there, however much has run and been skipped since they began.
+    """
+    monkeypatch.setattr(stretches, "BLOCK", 4)
+    old = to_micros(begin - timedelta(days=30))
+    crashed, _ = store.runs.open("service", old), store.runs.open("other", old)
+    for number in range(1, 50):
+        at = old + number * SECOND
+        store.runs.close(store.runs.open("poll", at), RunResult(Outcome.COMPLETED, at))
+        store.runs.skip("service", at, None)
+    clock.advance(seconds=60)
+    end = to_micros(clock.now())
+    gone = Failure("E", "gone")
+    store.runs.close(crashed, RunResult(Outcome.CRASHED, end, failure=gone))
+    with looking(store) as look:
+        assert look.history.runs(look.edges()) == [("service", 6, "crashed", 1)]
+        assert sorted(row.job for row in look.history.run_sums()) == ["other", "service"]
+        assert [row.job for row in look.history.troubles()] == ["service"]
+        assert {row.job for row in look.history.spans(SECOND)} == {"other", "service"}
+
+
+def test_a_short_stretch_of_a_large_store_is_found_without_reading_it(
+    store: EventStore, clock: FakeClock, path: Path, begin: datetime,
+    looking: Looking, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Given many events and runs from before, When a minute is looked at, Then SQLite
+    does a small part of the work that one look at each would be.
+    """
+    monkeypatch.setattr(stretches, "BLOCK", 50)
+    many, steps = 10_000, []
+    _fill_with_the_past(path, many, to_micros(begin))
+    store.publish("a", "now")
+    clock.advance(seconds=60)
+    with looking_back(path) as (_, connection):
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.set_progress_handler(lambda: steps.append(1), 10)
+        assert first_moment(connection) == to_micros(begin) - many * SECOND
+        stretch = Stretch(connection, to_micros(begin), to_micros(clock.now()))
+        history, edges = History(stretch), [stretch.start, stretch.end]
+        assert history.types(1).events == 1 and history.ahead() == 0
+        assert history.runs(edges) == history.troubles() == history.run_sums() == []
+        assert history.events(edges, ["a"]) == [("a", 0, 1)]
+        assert history.spans(1) == []
+        raw.set_progress_handler(None, 0)
+    assert len(steps) * 10 < many
+
+
+def _fill_with_the_past(path: Path, many: int, end: int) -> None:
+    database = sqlite3.connect(path)
+    past = (
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {many}),"
+        f" t(i, at) AS (SELECT i, {end} - ({many} + 1 - i) * {SECOND} FROM n) "
+    )
+    database.execute(
+        f"{past} INSERT INTO events (event_type, identifier, created, depth) "
+        "SELECT 'a', i, at, 0 FROM t"
+    )
+    database.execute(
+        f"{past} INSERT INTO runs "
+        "(job, started, finished, outcome, published, duplicates, skips) "
+        "SELECT 'j' || (i % 5), at, at, 'completed', 0, 0, 0 FROM t"
+    )
+    database.commit()
+    database.close()

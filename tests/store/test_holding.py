@@ -88,6 +88,8 @@ def test_what_is_withheld_is_never_loaded_nor_counted(
     with reading(withheld.path) as listing:
         (row,) = listing.listeners(NOW)
     assert (row["owed"], row["held"], row["oldest_owed"]) == (0, 2, None)
+    measured = measure(withheld.path, NOW).listeners["mine"]
+    assert not any(measured.deliveries.values()) and measured.oldest is None
 
 
 def test_other_deliveries_of_the_same_key_go_on(withheld: EventStore) -> None:

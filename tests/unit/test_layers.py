@@ -20,7 +20,8 @@ HOUSE = PACKAGE.parent  # the checkout
 ORDER = """
     errors clock json_text identity events failures filters retry lengths matching
     arguments
-    settings.mistakes settings.conversion settings.config settings.stored settings.places
+    settings.mistakes settings.secret_types settings.conversion settings.config
+    settings.stored settings.places
     settings.sources settings.classes settings.exposed settings.sections settings.kinds
     settings.__init__ registry signals
     tally stopping timeouts threads pulse supervisor timing phrases planning service memory

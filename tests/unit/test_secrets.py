@@ -9,15 +9,26 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field, Secret, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    Secret,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from py_agent import Settings
 from py_agent.errors import ConfigError
 from py_agent.settings import config as files
-from py_agent.settings.exposed import exposure, is_secret
+from py_agent.settings.conversion import convert_arguments
+from py_agent.settings.exposed import changeable, exposure
+from py_agent.settings.secret_types import is_secret
 from py_agent.settings.sections import Sections, check_settings
 
 CANARY = "canary-4711-secret"
@@ -125,7 +136,6 @@ def test_a_file_has_the_name_of_the_variable(
         ("t\r\n", "t"),
         (" t \n", " t "),
         ("a\nb\n", "a\nb"),
-        ("", ""),
     ],
 )
 def test_only_the_line_break_at_the_end_is_cut_off(
@@ -477,6 +487,165 @@ def test_files_of_systemd_have_modes_of_their_own(directory: Place) -> None:
     folder = directory(SYSTEMD, key="k")
     (folder / "key").chmod(0o444)
     assert exposure(folder / "key") == exposure(folder / "gone") == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        (0o444, False), (0o644, False), (0o440, False), (0o400, False), (0o600, False),
+        (0o664, True), (0o646, True), (0o666, True), (0o620, True),
+    ],
+)  # fmt: skip
+def test_a_file_in_a_directory_of_secrets_may_be_read_and_not_written(
+    directory: Place, caplog: pytest.LogCaptureFixture, mode: int, told: bool
+) -> None:
+    """Given the modes of Docker, compose and Kubernetes, When it starts, Then nothing is
+    told; given one that lets others write, Then one warning says what to do.
+    """
+    cls, folder = shop(), directory(SHOP_TOKEN="t", SHOP_PAGES="3", OTHER="o")
+    for name in ("SHOP_TOKEN", "SHOP_PAGES", "OTHER"):
+        (folder / name).chmod(mode)
+    check_settings([Entry(poll)])
+    path = folder / "SHOP_TOKEN"
+    said = (
+        f"{path} holds a secret, and others than its owner may write it: chmod go-w {path}"
+    )
+    assert [each.getMessage() for each in caplog.records] == [said] * told
+    assert cls.__name__ == "ShopSettings"
+
+
+def test_what_is_mounted_to_be_read_only_is_written_by_nobody(
+    directory: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a mode of the host on a mount of a container, or systemd's directory, Then
+    nothing is told.
+    """
+    path = directory(SHOP_TOKEN="t") / "SHOP_TOKEN"
+    path.chmod(0o664)
+    assert changeable(path)
+    with monkeypatch.context() as patch:
+        mounted = os.statvfs(path)
+        flags = (*mounted[:8], mounted.f_flag | os.ST_RDONLY, mounted[9])
+        patch.setattr(os, "statvfs", lambda _: os.statvfs_result(flags))
+        assert changeable(path) == ""
+    monkeypatch.setenv(SYSTEMD, str(path.parent))
+    assert changeable(path) == changeable(path.parent / "gone") == ""
+
+
+@pytest.mark.parametrize("content", ["", "\n", "\r\n\n"])
+def test_an_empty_file_is_none(directory: Place, credentials: Place, content: str) -> None:
+    """Given a file that was never filled in, Then the next place is asked; where there is
+    nothing, the line about what is missing says that the file is empty.
+    """
+    path = directory(SHOP_TOKEN=content) / "SHOP_TOKEN"
+    shared = credentials({"shop": {"token": "t"}})
+    assert token() == "t"
+    credentials({"shop": {"token": [CANARY]}})
+    assert problems()[0].startswith(f"{shared}: [shop] token: input should be a valid")
+    credentials({})
+    [told] = problems()
+    assert told.startswith("[shop] token is missing. Put it in ")
+    assert told.endswith(f"in the directory of secrets; {path} is empty")
+    directory(shop_token="u")
+    assert token() == "u"
+    directory(SYSTEMD, SHOP_TOKEN=content)
+    assert token() == "u"
+
+
+def refuse(value: SecretStr) -> SecretStr:
+    """Say the value in an error of its own kind."""
+    raise PydanticCustomError("odd", "not {raw}", {"raw": value.get_secret_value()[1:]})
+
+
+def checked(key: Annotated[SecretStr, AfterValidator(refuse)]) -> None:
+    """Stand for a job with an argument that is checked."""
+
+
+REFUSED = "its own check refused it{}, in words that may show a secret"
+
+
+def test_what_a_check_says_of_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given checks that show a secret in another form, Then only their kind is told, and
+    of another field their words.
+    """
+
+    class ShopSettings(Settings, section="shop", env_prefix="SHOP_"):
+        token: SecretStr
+        key: SecretStr
+        part: SecretStr
+        odd: Annotated[SecretStr, AfterValidator(refuse)]
+        short: SecretStr = Field(min_length=99)
+        pages: int
+
+        @field_validator("token", mode="before")
+        @classmethod
+        def _upper(cls, raw: str) -> str:
+            raise ValueError(f"token {raw.upper()}")
+
+        @field_validator("key")
+        @classmethod
+        def _reversed(cls, key: SecretStr) -> SecretStr:
+            raise AssertionError(key.get_secret_value()[::-1])
+
+        @field_validator("part")
+        @classmethod
+        def _slice(cls, part: SecretStr) -> SecretStr:
+            raise ValueError(part.get_secret_value()[3:9])
+
+        @field_validator("pages")
+        @classmethod
+        def _even(cls, pages: int) -> int:
+            raise ValueError("it must be even")
+
+    for name in ("TOKEN", "KEY", "PART", "ODD", "SHORT"):
+        monkeypatch.setenv(f"SHOP_{name}", CANARY)
+    monkeypatch.setenv("SHOP_PAGES", "3")
+    assert problems(ShopSettings) == [
+        "the environment: SHOP_TOKEN: " + REFUSED.format(" with ValueError"),
+        "the environment: SHOP_KEY: " + REFUSED.format(" with AssertionError"),
+        "the environment: SHOP_PART: " + REFUSED.format(" with ValueError"),
+        "the environment: SHOP_ODD: " + REFUSED.format(""),
+        "the environment: SHOP_SHORT: value should have at least 99 items after validation,"
+        " not 18",
+        "the environment: SHOP_PAGES: it must be even",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("give a user or an account", "give a user or an account"),
+        (f"not {CANARY.upper()}", REFUSED.format(" with ValueError")),
+        (f"not {CANARY[4:9]}", REFUSED.format(" with ValueError")),
+    ],
+)
+@pytest.mark.parametrize("mode", ["before", "after"])
+def test_a_check_of_all_values_may_speak_unless_it_shows_a_secret(
+    monkeypatch: pytest.MonkeyPatch, words: str, said: str, mode: Any
+) -> None:
+    """Given a check of the whole class, Then its words are told, without any secret."""
+
+    class ShopSettings(Settings, section="shop", env_prefix="SHOP_"):
+        token: SecretStr
+        user: str = "user"
+
+        @model_validator(mode=mode)
+        def _check(self) -> Any:
+            raise ValueError(words)
+
+    monkeypatch.setenv("SHOP_TOKEN", CANARY)
+    monkeypatch.setenv("SHOP_USER", "give")
+    [told] = problems(ShopSettings)
+    assert told.endswith(f": {said.replace('give', '***') if said in words else said}")
+
+
+def test_what_a_check_says_of_a_secret_argument_is_not_told() -> None:
+    """Given a secret among the arguments of a job, Then its check's words are not told."""
+
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(checked, {"key": CANARY}, frozenset())
+    said = REFUSED.format("")
+    assert caught.value.problems == [f"argument 'key': {said}"]
 
 
 def test_a_type_is_secret_if_there_is_one_in_it() -> None:
