@@ -147,7 +147,9 @@ def _of_listener(listener: Row, now: datetime, say: Callable[[str], str]) -> Ite
     about = f"listener {listener['name']}"
     since, waiting = listener["oldest_owed"], _owed(listener, say)
     if listener["paused"]:
-        yield _problem(about, f"it is paused: {listener['pause_reason']}{waiting}")
+        goes_on = f"agent resume {quote(listener['name'])} lets it go on"
+        reason = f"{listener['pause_reason']}{waiting}; {goes_on}"
+        yield _problem(about, f"it is paused: {reason}")
     elif since and now - datetime.fromisoformat(since) > LONG:
         yield _problem(about, f"{BEHIND}{waiting}")
     elif listener["failing"]:

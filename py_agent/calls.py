@@ -21,7 +21,8 @@ from .outcomes import NotEnded, completed, failed, outcome_of, snoozed
 from .pacing import Pace
 from .registry import Listener
 from .retry import Snooze
-from .store.deliveries import Attempt, Owed
+from .store.attempts import Attempt
+from .store.deliveries import Owed
 from .store.event_store import EventStore
 from .store.side_file import SideFile
 from .store.states import States

@@ -20,7 +20,7 @@ from .lanes import MAX_REPLACED, Call, Lane
 from .own_log import during
 from .retry import Pause, StopAgent
 from .roster import Roster
-from .store.deliveries import Attempt
+from .store.attempts import Attempt
 from .store.event_store import EventStore
 from .store.subscriptions import NEVER
 from .store.takeover import STUCK

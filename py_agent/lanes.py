@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .registry import Listener
-from .store.deliveries import Attempt, Backlog, Owed
+from .store.attempts import Attempt
+from .store.deliveries import Backlog, Owed
 from .store.subscriptions import NEVER
 from .store.tables import State
 

@@ -7,7 +7,7 @@ import random
 from .errors import EchoError, HttpError, StoppedError, StorageFault
 from .failures import Failure, failure_of
 from .retry import Discard, Pause, Retry, RetryPolicy, Snooze, StopAgent
-from .store.deliveries import Attempt
+from .store.attempts import Attempt
 from .store.subscriptions import NEVER
 from .store.tables import SNOOZED, State
 

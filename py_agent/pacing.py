@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from .outcomes import SECOND, put_off, suppressed
 from .registry import Listener
-from .store.deliveries import Attempt, Owed
+from .store.attempts import Attempt
+from .store.deliveries import Owed
 from .store.event_store import EventStore
 from .store.writer import both
 

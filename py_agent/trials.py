@@ -17,7 +17,7 @@ from .clock import Clock
 from .deliverer import Deliverer
 from .lanes import Call, Lane
 from .own_log import during
-from .store.deliveries import Attempt
+from .store.attempts import Attempt
 from .store.event_store import EventStore
 from .store.takeover import CRASH_LIMIT
 from .threads import Threads

@@ -51,10 +51,25 @@ def report(since: str, output: str, common: Common) -> None:
 
 
 def _keep_store(target: Path, store: Path) -> None:
-    """Refuse to write over the store or a file that belongs to it."""
+    """Refuse to write over the store, a file that belongs to it, or any but a page."""
     taken = [f"{os.path.realpath(store)}{end}" for end in SIDES]
     if os.path.realpath(target) in taken:
         raise UsageError(f"--output: {target} is the store; name another file")
+    if target.is_file() and not _is_page(target):
+        raise UsageError(
+            f"--output: {target} is no page of agent report; remove it or name another file"
+        )
+
+
+def _is_page(target: Path) -> bool:
+    """Return whether a file is empty or a page that was written before."""
+    from py_agent.cli.report.page import BEGIN
+
+    try:
+        with target.open("rb") as file:
+            return file.read(len(BEGIN)) in (b"", BEGIN.encode())
+    except OSError:
+        return False
 
 
 def write_whole(target: Path, content: bytes) -> None:

@@ -21,6 +21,8 @@ from py_agent.clock import to_micros
 
 MOST_PROBLEMS = 12
 
+BEGIN = "<!DOCTYPE html>\n<!-- agent report -->\n"  # by which a page is known
+
 # Nothing is fetched, and no script runs, whatever a text in the store says.
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -49,7 +51,7 @@ def page(facts: Facts) -> str:
     body = "\n".join(panels)
     title = f"{_verdict(facts)[1]} - agent report on {facts.standing.store.name}"
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'{BEGIN}<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'

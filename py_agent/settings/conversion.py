@@ -76,5 +76,5 @@ def convert_arguments(
 def _why(error: ValidationError, hint: Any) -> str:
     """Return why a value does not fit an annotation."""
     secret = is_secret(hint)
-    _, _, reason = next(reasons(error, lambda _: secret))
+    _, _, reason = next(reasons(error, lambda _: secret, masked=secret))
     return reason

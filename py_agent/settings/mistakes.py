@@ -48,7 +48,9 @@ def lower(sentence: str) -> str:
 
 
 def reasons(
-    error: ValidationError, hidden: Callable[[Location], bool] = lambda _: False
+    error: ValidationError,
+    hidden: Callable[[Location], bool] = lambda _: False,
+    masked: bool = True,
 ) -> Iterator[tuple[Location, str, str]]:
     """Yield the place, the kind and the reason of each mistake, without its value.
 
@@ -56,10 +58,11 @@ def reasons(
         error: the library's.
         hidden: whether the value at a place is a secret. What a check of the user's own
             says of it may show it in another form, so only that it refused it is told.
+        masked: whether any value may be a secret; else a sentence may quote it.
     """
     for each in error.errors(include_url=False):
         reason, location = each["msg"], tuple(each["loc"])
-        if each["type"] in QUOTING:
+        if masked and each["type"] in QUOTING:
             reason = _without(reason, each["input"])
         reason = re.sub("^(Value error|Assertion failed), ", "", reason)
         own = each["type"] in QUOTING or each["type"] not in KINDS

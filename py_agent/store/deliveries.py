@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -17,26 +16,23 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    update,
 )
 
 from ..events import Event
-from ..failures import Failure
-from .dialects import Statement, damaged_values, insert, values_of
+from .attempts import Attempt, record
+from .dialects import Statement, damaged_values, values_of
 from .reader import Reader
 from .subscriptions import NEVER
 from .tables import (
     IN_DOUBT,
     OWED,
     SNOOZED,
-    State,
-    attempt_errors,
     deliveries,
     events,
     store,
     subscriptions,
 )
-from .writer import Work, Writer
+from .writer import Writer
 
 # Spelled as in the partial index, or SQLite does not see that the index applies.
 _IS_OWED = text("state IN ('available', 'retryable', 'running')")
@@ -143,21 +139,6 @@ _SUSPECTS = Statement(
     .where(_IS_OWED, deliveries.c.crashes >= bindparam("crashes"))
     .order_by(deliveries.c.event_id)
 )  # fmt: skip
-_RECORD = Statement(
-    update(deliveries).where(*_OF_DELIVERY),
-    "state", "attempts", "crashes", "due", "reason", "finished", "admitted",
-)  # fmt: skip
-# A failure does not bring back what was discarded by hand during the call.
-_RECORD_IF_OWED = Statement(
-    update(deliveries).where(
-        *_OF_DELIVERY, text("state NOT IN ('completed', 'discarded')")
-    ),
-    "state", "attempts", "crashes", "due", "reason", "finished", "admitted",
-)  # fmt: skip
-_ADD_ERROR = Statement(
-    insert(attempt_errors),
-    "event_id", "subscription_id", "attempt", "at", "kind", "message", "traceback",
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -216,34 +197,6 @@ class Backlog:
     next_due: int | None
     blocked: bool
     newest: int
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What became of one try.
-
-    Args:
-        state: the delivery's new state.
-        attempts: counted tries, this one included where it counts.
-        at: when it ended, in microseconds.
-        due: when it is tried again, in microseconds; 0 for at once.
-        crashes: 0 when the function ended, one way or the other.
-        reason: why it was completed without a call, or discarded; IN_DOUBT where it was
-            cut off inside an effect.
-        failure: what went wrong, if anything.
-        also: written in the same transaction: what the listener remembers.
-        admitted: whether its function was entered, so that no pace leaves it out again.
-    """
-
-    state: State
-    attempts: int
-    at: int
-    due: int = 0
-    crashes: int = 0
-    reason: str | None = None
-    failure: Failure | None = None
-    also: Work[None] | None = None
-    admitted: bool = True
 
 
 class Deliveries:
@@ -375,39 +328,6 @@ class Deliveries:
         self._writer.ride(
             lambda cursor: record(cursor, owed.event_id, owed.subscription_id, attempt),
             None if after is None else lambda _: after(),
-        )
-
-
-def record(
-    cursor: sqlite3.Cursor, event_id: int, subscription_id: int, attempt: Attempt
-) -> None:
-    """Write the result of an attempt inside the caller's transaction."""
-    finished = attempt.state in (State.COMPLETED, State.DISCARDED)
-    statement = _RECORD_IF_OWED if attempt.state in OWED else _RECORD
-    statement.run(
-        cursor,
-        event=event_id,
-        subscription=subscription_id,
-        state=attempt.state,
-        attempts=attempt.attempts,
-        crashes=attempt.crashes,
-        due=attempt.due,
-        reason=attempt.reason,
-        finished=attempt.at if finished else None,
-        admitted=attempt.admitted,
-    )
-    if attempt.also is not None:
-        attempt.also(cursor)
-    if attempt.failure is not None:
-        _ADD_ERROR.run(
-            cursor,
-            event_id=event_id,
-            subscription_id=subscription_id,
-            attempt=attempt.attempts,
-            at=attempt.at,
-            kind=attempt.failure.kind,
-            message=attempt.failure.message,
-            traceback=attempt.failure.traceback,
         )
 
 

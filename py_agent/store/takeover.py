@@ -19,7 +19,7 @@ from ..events import Event
 from ..failures import Failure
 from ..matching import order_key
 from ..registry import Listener
-from .deliveries import Attempt, record
+from .attempts import Attempt, record
 from .dialects import Statement, damaged_values
 from .event_store import EventStore
 from .holding import OF_RUN, release, waiting

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from py_agent.cli.agent import main
+from py_agent.cli.report.page import BEGIN
 
 from .conftest import BIN, LIMIT, Run, Start
 
@@ -156,7 +157,7 @@ def test_the_page_goes_to_stdout(app: Path, run: Run) -> None:
 
 def test_a_page_is_replaced_at_once(app: Path, run: Run) -> None:
     """Given an old page, When reported, Then it is replaced, and no draft is left."""
-    app.write_text("old", encoding="utf-8")
+    app.write_text(f"{BEGIN}old", encoding="utf-8")
     app.chmod(0o640)
     assert run("agent", "report").returncode == 0
     assert read(app).tags
@@ -253,3 +254,20 @@ def test_a_reader_that_goes_away_is_no_error(app: Path) -> None:
     )  # fmt: skip
     os.close(writer)
     assert b"Traceback" not in done.stderr
+
+
+def test_no_file_but_a_page_is_overwritten(app: Path, run: Run) -> None:
+    """Given agent.toml, a table and a page from before, When named as output, Then only
+    the page is written anew.
+    """
+    for name in ("agent.toml", "rows.csv"):
+        (app.parent / name).write_text("mine = 1\n", encoding="utf-8")
+        done = run(
+            "agent", "report", "-o", name, "--db", "agent.sqlite", "--config", os.devnull
+        )
+        assert done.returncode == 2
+        assert f"{name} is no page of agent report; remove it" in done.stderr
+        assert (app.parent / name).read_text() == "mine = 1\n"
+    (app.parent / "agent.toml").unlink()
+    for _ in range(2):
+        assert run("agent", "report").returncode == 0

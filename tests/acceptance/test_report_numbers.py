@@ -18,7 +18,7 @@ from py_agent.outcomes import completed, put_off, suppressed
 from py_agent.pacing import THROTTLED
 from py_agent.registry import Listener
 from py_agent.store import holding, schema
-from py_agent.store.deliveries import Attempt, record
+from py_agent.store.attempts import Attempt, record
 from py_agent.store.event_store import EventStore
 from py_agent.store.runs import RunResult
 from py_agent.store.tables import Outcome

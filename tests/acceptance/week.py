@@ -18,7 +18,7 @@ from py_agent.failures import Failure
 from py_agent.filters import compile_filter
 from py_agent.registry import Listener
 from py_agent.store import schema
-from py_agent.store.deliveries import Attempt, record
+from py_agent.store.attempts import Attempt, record
 from py_agent.store.event_store import EventStore
 from py_agent.store.runs import RunResult
 from py_agent.store.side_file import Inside

@@ -11,7 +11,8 @@ import pytest
 from py_agent import Agent, Discard, Event, Retry
 from py_agent.lanes import Lane
 from py_agent.registry import make_listener
-from py_agent.store.deliveries import Attempt, Backlog, Owed
+from py_agent.store.attempts import Attempt
+from py_agent.store.deliveries import Backlog, Owed
 from py_agent.store.tables import State
 from py_agent.testing import FakeClock
 

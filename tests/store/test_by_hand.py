@@ -10,7 +10,8 @@ from py_agent.errors import NotFoundError, UsageError
 from py_agent.failures import Failure
 from py_agent.filters import compile_filter
 from py_agent.store import by_hand
-from py_agent.store.deliveries import Attempt, Owed
+from py_agent.store.attempts import Attempt
+from py_agent.store.deliveries import Owed
 from py_agent.store.event_store import EventStore
 from py_agent.store.lock import AgentLock
 from py_agent.store.runs import JobRow

@@ -15,7 +15,8 @@ import pytest
 from py_agent.clock import SystemClock
 from py_agent.errors import AgentError, StorageFault, StoreRefusedError
 from py_agent.store import by_hand, schema
-from py_agent.store.deliveries import Attempt, Owed
+from py_agent.store.attempts import Attempt
+from py_agent.store.deliveries import Owed
 from py_agent.store.event_store import EventStore
 from py_agent.store.side_file import Inside
 from py_agent.store.tables import State

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from py_agent.failures import Failure
-from py_agent.store.deliveries import Attempt, Owed
+from py_agent.store.attempts import Attempt
+from py_agent.store.deliveries import Owed
 from py_agent.store.event_store import EventStore
 from py_agent.store.subscriptions import NEVER
 from py_agent.store.tables import State

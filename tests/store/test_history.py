@@ -17,7 +17,7 @@ from py_agent.clock import to_micros
 from py_agent.failures import Failure
 from py_agent.store import by_hand
 from py_agent.store import stretch as stretches
-from py_agent.store.deliveries import Attempt, record
+from py_agent.store.attempts import Attempt, record
 from py_agent.store.delivery_history import DeliveryHistory
 from py_agent.store.event_store import EventStore
 from py_agent.store.history import History, Trouble

@@ -10,7 +10,8 @@ import pytest
 
 from py_agent.errors import NotFoundError
 from py_agent.store import by_hand, holding
-from py_agent.store.deliveries import Attempt, Owed
+from py_agent.store.attempts import Attempt
+from py_agent.store.deliveries import Owed
 from py_agent.store.event_store import EventStore
 from py_agent.store.listing import reading
 from py_agent.store.lock import AgentLock

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from py_agent.clock import to_micros
-from py_agent.store.deliveries import Attempt, Owed
+from py_agent.store.attempts import Attempt
+from py_agent.store.deliveries import Owed
 from py_agent.store.event_store import EventStore
 from py_agent.store.runs import JobRow
 from py_agent.store.side_file import Inside

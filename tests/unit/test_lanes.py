@@ -17,7 +17,8 @@ from py_agent.events import Event
 from py_agent.filters import compile_filter
 from py_agent.lanes import MAX_HELD_DATA, MAX_REPLACED, Call, Lane
 from py_agent.registry import Listener
-from py_agent.store.deliveries import Attempt, Backlog, Owed
+from py_agent.store.attempts import Attempt
+from py_agent.store.deliveries import Backlog, Owed
 from py_agent.store.subscriptions import NEVER
 from py_agent.store.tables import State
 

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator, SecretStr
 
 from py_agent import Agent
 from py_agent.errors import ConfigError, LoadError
@@ -19,6 +21,18 @@ from py_agent.loading import (
 )
 from py_agent.registry import FOR_JOBS
 from py_agent.settings.conversion import convert_arguments
+
+
+def refuse(value: object) -> object:
+    raise ValueError(f"there is no {value}")
+
+
+def refuse_secret(value: SecretStr) -> object:
+    return refuse(value.get_secret_value())
+
+
+Column = Annotated[str, AfterValidator(refuse)]
+Key = Annotated[SecretStr, AfterValidator(refuse_secret)]
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +126,20 @@ def test_a_module_is_its_function_of_the_same_name(folder: Path) -> None:
     ]:
         with pytest.raises(LoadError, match=said):
             load_function(name)
+
+
+def test_what_is_no_secret_is_quoted() -> None:
+    """Given a check that names the wrong word, When that is no secret, Then it is shown;
+    the same words about a secret are not.
+    """
+
+    def job(column: Column, key: Key) -> None:
+        """Take a column and a secret."""
+
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(job, {"column": "place", "key": "canary"}, FOR_JOBS)
+    assert caught.value.problems[0] == "argument 'column': there is no place"
+    assert "canary" not in caught.value.problems[1]
 
 
 def test_arguments_are_converted_by_annotation(tmp_path: Path) -> None:

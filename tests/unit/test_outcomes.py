@@ -19,7 +19,7 @@ from py_agent.errors import (
 )
 from py_agent.outcomes import NOT_WANTED, SECOND, NotEnded, completed, failed
 from py_agent.retry import Discard, Pause, Retry, RetryPolicy
-from py_agent.store.deliveries import Attempt
+from py_agent.store.attempts import Attempt
 from py_agent.store.subscriptions import NEVER
 from py_agent.store.tables import State
 
