@@ -21,6 +21,7 @@ _COMMANDS = {
     "resume": "change",
     "forget-listener": "change",
     "doctor": "doctor",
+    "backup": "backup",
     "observability": "observability",
 }
 

@@ -24,7 +24,10 @@ FREE = {
     "cli/options.py",  # --data @FILE; only where the wheel is installed
 }
 # A draft that has no store's name yet, and the folder that gives it one.
-ALLOWED = {"store/schema.py": {"draft", "path.parent"}}
+ALLOWED = {
+    "store/schema.py": {"draft", "path.parent"},
+    "store/backups.py": {"draft", "target.parent"},
+}
 
 READS_AND_WRITES = {"read_bytes", "read_text", "write_bytes", "write_text"}
 OF_MODULES = {

@@ -24,7 +24,7 @@ ORDER = """
     settings.classes settings.sections settings.kinds settings.__init__ registry signals
     stopping timeouts threads timing phrases planning service memory store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
-    store.schema store.subscriptions store.deliveries store.runs store.states
+    store.backups store.schema store.subscriptions store.deliveries store.runs store.states
     store.last_calls store.queries store.owing store.event_store store.takeover
     store.by_hand
     store.listing open_store backpressure http.text http.secrets http.waits http.changes
