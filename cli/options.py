@@ -1,4 +1,4 @@
-"""What all commands have in common: four options, and how an error is told."""
+"""What all commands have in common: five options, and how an error is told."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from py_agent.failures import printable
 if TYPE_CHECKING:
     from py_agent.agent import Agent
 
+log = logging.getLogger("py_agent")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,14 @@ class Common:
         db: the store.
         path: the folder to put first where modules are looked for.
         log_level: how much is logged.
+        log_format: how it is written.
     """
 
     config: str | None
     db: str | None
     path: str
     log_level: str | None
+    log_format: str | None = None
 
     def prepare(self, level: str = "info") -> None:
         """Set up logging and the module path for a command that runs user code."""
@@ -46,12 +51,14 @@ class Common:
         from py_agent.logs import log_to_stderr
         from py_agent.settings.config import log_level_of_core, read_config
 
-        wanted = self.log_level
-        if wanted is None:
+        wanted, written = self.log_level, self.log_format
+        if wanted is None or written is None:
             # Mistakes are told by who reads the whole file, all at once.
             found = read_config(self.config, whole=False, problems=[])
-            wanted = found.engine.log_level or log_level_of_core(found.path) or level
-        log_to_stderr(getattr(logging, wanted.upper()))
+            core = log_level_of_core(found.path)
+            wanted = wanted or found.engine.log_level or core or level
+            written = written or found.engine.log_format or "text"
+        log_to_stderr(getattr(logging, wanted.upper()), written)
         add_path(self.path)
 
     def agent(self, app: str | None, needed: bool = True) -> Agent:
@@ -82,13 +89,15 @@ def common(function: F) -> F:
         "--path", metavar="FOLDER", default=".", help="Where modules are looked for first."
     )
     @click.option("--log-level", type=click.Choice(LEVELS), help="How much is logged.")
+    @click.option("--log-format", type=click.Choice(FORMATS), help="How it is written.")
     @functools.wraps(function)
     def command(
         *args: Any, config: str | None, db: str | None, path: str, log_level: str | None,
-        **kwargs: Any,
+        log_format: str | None, **kwargs: Any,
     ) -> Any:  # fmt: skip
+        options = Common(config, db, path, log_level, log_format)
         try:
-            return function(*args, common=Common(config, db, path, log_level), **kwargs)
+            return function(*args, common=options, **kwargs)
         except AgentError as error:
             fail(error)
         except BrokenPipeError:
@@ -102,8 +111,18 @@ def common(function: F) -> F:
 def fail(error: AgentError) -> NoReturn:
     """Tell an error, a line for each mistake, and end with its exit code."""
     for line in str(error).splitlines() or [type(error).__name__]:
-        click.echo(f"Error: {printable(line)}", err=True)
+        tell(line)
     sys.exit(error.exit_code)
+
+
+def tell(problem: str) -> None:
+    """Tell a problem on stderr, as a line of the log where programs read that."""
+    from py_agent.logs import read_by_programs
+
+    if read_by_programs():
+        log.error("%s", printable(problem))
+    else:
+        click.echo(f"Error: {printable(problem)}", err=True)
 
 
 def json_value(text: str | None) -> Any:

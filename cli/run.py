@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
-from py_agent.cli.options import Common, common
+from py_agent.cli.options import Common, common, tell
 from py_agent.cli.output import Unbroken
 
 
@@ -24,5 +24,5 @@ def go(app: str | None, once: bool, common: Common) -> None:
     if not once:
         agent.go()
     elif not agent.run_once():
-        click.echo("Error: a job or an attempt failed; see above", err=True)
+        tell("a job or an attempt failed; see above")
         sys.exit(1)

@@ -24,10 +24,12 @@ from .logs import log_to_stderr
 from .noting import importing, note
 from .occasion import Surroundings
 from .open_store import OpenStore
+from .pulse import Pulse
 from .registry import Job, Listener, Registry, Where, make_job, make_listener
 from .retry import RetryPolicy, Seconds, seconds
 from .signals import Doorbell
 from .stopping import Stop
+from .supervisor import Supervisor
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -82,6 +84,7 @@ class Agent:
         self._started_in = 0  # the process that called start()
         self._doorbell = Doorbell()
         self._grace = 0.0  # of the engine that runs
+        self._supervisor = Supervisor()  # told how the process stands, while go() runs
         self._sections: Sections | None = None
         self._parts: dict[str, Any] = {}  # of the engine, that a test replaces
         stop = Stop(self._clock)
@@ -274,7 +277,9 @@ class Agent:
         """
         if note(self):
             return
-        log_to_stderr()
+        if not logging.getLogger().handlers:
+            level, written = self._choices.logging()
+            log_to_stderr(getattr(logging, level.upper()), written)
         log.info("Starting agent")
         try:
             self._run(lambda: self._start(scheduling=True))
@@ -340,7 +345,36 @@ class Agent:
     def _run(
         self, start: Callable[[], Engine], work: Callable[[Engine], None] | None = None
     ) -> int:
-        return run_until_stopped(self._doorbell, start, self.stop, self._abort, work)
+        """Run in the foreground, and tell what has started the process how it stands."""
+        self._supervisor = supervisor = Supervisor.of_environment(os.environ)
+
+        def begin() -> Engine:
+            with supervisor.starting():
+                engine = start()
+            if not self._doorbell.rung:
+                supervisor.ready(self._summary())
+            return engine
+
+        def end() -> None:
+            supervisor.stopping(self._grace)
+            self.stop()
+
+        try:
+            return run_until_stopped(self._doorbell, begin, end, self._abort, work)
+        except AgentError as error:
+            supervisor.failed(error)
+            raise
+        finally:
+            self._supervisor = Supervisor()
+
+    def _summary(self) -> str:
+        """Return what this agent does, in one line."""
+        jobs, listeners = len(self._registry.jobs), len(self._registry.listeners)
+        return (
+            f"{jobs} {'job' if jobs == 1 else 'jobs'}, "
+            f"{listeners} {'listener' if listeners == 1 else 'listeners'} "
+            f"on {self.store_path()}"
+        )
 
     def _start(self, scheduling: bool) -> Engine:
         from .engine import Engine, Limits
@@ -358,7 +392,7 @@ class Agent:
             self._engine = engine = Engine(
                 path, self._store.get, self._clock, self._registry, self.schedule,
                 self._doorbell, self._settings, Limits(**self._choices.limits()),
-                reports, **self._parts,
+                reports, pulse=self._pulse(), **self._parts,
             )  # fmt: skip
             try:
                 engine.start(scheduling)
@@ -367,6 +401,11 @@ class Agent:
                 engine.stop(0)
                 raise
             return engine
+
+    def _pulse(self) -> Pulse:
+        """Return what pings the watchdog, at half the time that it allows."""
+        limit, ping = self._supervisor.watchdog, self._supervisor.ping
+        return Pulse(self._clock, None if limit is None else limit / 2, ping)
 
     def _attach(self) -> Callable[[EventStore, Clock], RunReports] | None:
         """Give it what belongs to Observability, if that is configured."""

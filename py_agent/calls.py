@@ -170,7 +170,8 @@ class Caller:
         what = "the event loop is blocked, or it" if is_async(listener) else "it"
         limit = f" after {listener.timeout:g} s" if listener.timeout else ""
         message = f"{what} does not end{limit}"
-        log.error("%s is stuck on %s: %s", listener.name, started.owed.key, message)
+        log.error("%s is stuck on %s: %s", listener.name, started.owed.key, message,
+                  extra=_about(listener, started))  # fmt: skip
         attempt = Attempt(
             State.RUNNING, started.owed.attempts + 1, self.now(), NEVER,
             started.owed.crashes, failure=Failure("Stuck", message),
@@ -257,6 +258,10 @@ def _is_bare_timeout(error: BaseException) -> bool:
     return type(error) is TimeoutError and not error.args
 
 
+def _about(listener: Listener, started: Call) -> dict[str, object]:
+    return {"listener": listener.name, "delivery": started.owed.key}
+
+
 def _report(listener: Listener, started: Call, attempt: Attempt) -> None:
     if attempt.failure is None:
         return
@@ -269,4 +274,5 @@ def _report(listener: Listener, started: Call, attempt: Attempt) -> None:
         "%s failed on delivery %s, attempt %d: %s%s",
         listener.name, started.owed.key, attempt.attempts,
         printable(str(attempt.failure)), printable(sequel),
+        extra=_about(listener, started) | {"failure": attempt.failure},
     )  # fmt: skip

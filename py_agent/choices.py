@@ -101,6 +101,16 @@ class Choices:
         }
         return {name: number for name, number in limits.items() if number is not None}
 
+    def logging(self) -> tuple[str, str]:
+        """Return the level and format of the log; mistakes are told by who starts."""
+        from .settings.config import read_config
+
+        try:
+            found = read_config(self._config, whole=False, problems=[]).engine
+        except ConfigError:
+            return "info", "text"
+        return found.log_level or "info", found.log_format or "text"
+
     @property
     def config(self) -> str | os.PathLike[str] | None:
         """The agent.toml that is named; None for the usual places."""

@@ -17,6 +17,7 @@ from .clock import Clock
 from .errors import AgentError, StoreError, StoreRefusedError
 from .failures import failure_of, printable
 from .lanes import MAX_REPLACED, Call, Lane
+from .own_log import during
 from .retry import Pause, StopAgent
 from .roster import Roster
 from .store.deliveries import Attempt
@@ -109,9 +110,11 @@ class Deliverer:
         attempt: Attempt | None = None
         fault = False
         try:
-            attempt = self._attempt(lane, started)
+            with during(listener=lane.listener.name, delivery=started.owed.key):
+                attempt = self._attempt(lane, started)
         except StoreError as error:
-            log.error("%s waits, as the store failed: %s", lane.listener.name, error)
+            log.error("%s waits, as the store failed: %s", lane.listener.name, error,
+                      extra={"listener": lane.listener.name})  # fmt: skip
             fault = True
             if isinstance(error, StoreRefusedError):
                 self._refused(error)
@@ -226,10 +229,11 @@ class Deliverer:
             self.look_after(lane)
             loud = until is not None and lane.worth_saying(reason, self._clock.boot())
         if until is None:
-            log.info("%s goes on", name)
+            log.info("%s goes on", name, extra={"listener": name})
         else:
             level = logging.WARNING if loud else logging.DEBUG
-            log.log(level, "%s is paused: %s", name, printable(reason or ""))
+            log.log(level, "%s is paused: %s", name, printable(reason or ""),
+                    extra={"listener": name})  # fmt: skip
         try:
             self._store.subscriptions.pause(name, until, reason)
             with self.lock:
@@ -254,7 +258,8 @@ class Deliverer:
             too_stuck = partial(self._is_too_stuck, lane)
             if too_stuck() and self.hold(lane, NEVER, STUCK, too_stuck):
                 log.error("%d calls of %s are stuck, so it is paused",
-                          MAX_REPLACED + 1, lane.listener.name)  # fmt: skip
+                          MAX_REPLACED + 1, lane.listener.name,
+                          extra={"listener": lane.listener.name})  # fmt: skip
             with self.lock:
                 self.start_calls(lane)
 

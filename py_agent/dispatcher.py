@@ -17,6 +17,7 @@ from .clock import Clock
 from .deliverer import FAULT_SECONDS, Deliverer
 from .errors import AgentError, StoreError, StoreRefusedError
 from .lanes import Lane
+from .pulse import Pulse
 from .registry import Listener
 from .store.deliveries import Owed
 from .store.event_store import EventStore
@@ -25,6 +26,8 @@ from .threads import Threads
 from .trials import try_suspects
 
 log = logging.getLogger("py_agent.dispatcher")
+
+LOOP = "dispatcher"  # its name where the loops prove that they go round
 
 FLUSH_SECONDS = 0.005  # an acknowledgement waits at most so long for a ride
 LOOK_SECONDS = 10.0  # the slow look at the store, should a wake-up get lost
@@ -41,6 +44,7 @@ class Dispatcher:
         stopping: whether the agent has been asked to stop.
         check: raises StoreRefusedError if the store or its lock is not ours any more.
         refused: told that the store cannot be used any more.
+        pulse: told of each turn of the own thread.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Dispatcher:
         stopping: Callable[[], bool],
         check: Callable[[], None],
         refused: Callable[[AgentError], None],
+        pulse: Pulse,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -60,6 +65,7 @@ class Dispatcher:
         self._stop_asked = stopping
         self._check = check
         self._refused = refused
+        self._pulse = pulse
         self._deliverer = Deliverer(store, clock, caller, threads, refused)
         self._last = 0  # the newest event that has been handed over or looked for
         self._version = 0  # of changes by hand
@@ -87,6 +93,7 @@ class Dispatcher:
         )  # fmt: skip
         self._before = self._store.committed
         self._store.committed = self._handed_over
+        self._pulse.begin(LOOP)
         self._thread = threading.Thread(
             target=self._run, name="py_agent-dispatcher", daemon=True
         )
@@ -270,6 +277,7 @@ class Dispatcher:
         for lane in hungry:
             self._load(lane, now)
         self._deliverer.find_stuck()
+        self._pulse.turned(LOOP, self._store.deliveries.newest_event)
 
     def _seconds_to_wait(self) -> float:
         boot = self._clock.boot()
@@ -277,7 +285,7 @@ class Dispatcher:
             return self._seconds_to_due()
         if self._look:
             return 0.0
-        waits = [self._next_look - boot]
+        waits = [self._next_look - boot, self._pulse.seconds_to_wait(LOOP)]
         self._deliverer.flush_awaited = self._store.writer.pending
         if self._deliverer.flush_awaited:
             waits.append(FLUSH_SECONDS - self._store.writer.waiting)

@@ -27,6 +27,7 @@ from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
 from .fluent import Schedule
 from .occasion import Occasion, Surroundings
+from .pulse import Pulse
 from .registry import Listener, Registry
 from .runner import Runner
 from .scheduler import Scheduler
@@ -84,6 +85,7 @@ class Engine:
         handler: makes what a job or listener is handed.
         chance: draws the jitter of waits.
         new_loop: makes the event loop on which coroutines run.
+        pulse: told of each turn of the loops; None where nobody asks.
 
     Raises:
         StoreLockedError: another agent runs on the store.
@@ -105,8 +107,10 @@ class Engine:
         handler: Callable[[Surroundings, str, Occasion], Handler] = Handler,
         chance: random.Random | None = None,
         new_loop: NewLoop = asyncio.new_event_loop,
+        pulse: Pulse | None = None,
     ) -> None:
         chance = chance or random.Random()
+        pulse = pulse or Pulse(clock)
         self._path = path
         self._doorbell = doorbell
         self._lock = AgentLock(path)
@@ -140,7 +144,7 @@ class Engine:
         self.listener_threads = Threads("py_agent-listener")
         self.dispatcher = Dispatcher(
             store, clock, Caller(*parts, chance, self._is_stopping), self.listener_threads,
-            self._asked_to_stop, self._check_files, self._refused,
+            self._asked_to_stop, self._check_files, self._refused, pulse,
         )  # fmt: skip
         self.dispatcher.add(listeners)
         pressure = Backpressure(
@@ -154,6 +158,7 @@ class Engine:
             lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,
             Silence(store, clock, self.job_threads.run),
             None if reports is None else reports(store, clock), self._refused, chance,
+            pulse,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
         if large:

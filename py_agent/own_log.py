@@ -1,9 +1,14 @@
-"""What jobs and listeners say themselves: under their names, warnings noted."""
+"""What jobs and listeners say themselves: under their names, warnings noted.
+
+What else is said during a run or a call, by whatever library, is known to belong to it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from .failures import printable
@@ -11,6 +16,27 @@ from .failures import printable
 OWN = logging.getLogger("py_agent.own")
 
 MOST_WARNINGS = 20  # of a run that are kept; who warns more often has made the point
+
+_during: ContextVar[Mapping[str, str | int]] = ContextVar("during")
+
+
+@contextmanager
+def during(**what: str | int) -> Iterator[None]:
+    """Note what goes on in a block, coroutines included, for what is logged in it.
+
+    Args:
+        what: the job and run, or the listener and delivery.
+    """
+    token = _during.set(what)
+    try:
+        yield
+    finally:
+        _during.reset(token)
+
+
+def what_goes_on() -> Mapping[str, str | int]:
+    """Return what a line that is logged here and now belongs to."""
+    return _during.get({})
 
 
 class OwnLog(logging.LoggerAdapter[logging.Logger]):

@@ -16,6 +16,7 @@ from typing import Any
 from .clock import Clock
 from .errors import StoreError
 from .failures import Failure
+from .own_log import during
 from .runner import Run, Runner
 from .store.takeover import CRASH_LIMIT
 from .threads import Threads
@@ -162,22 +163,25 @@ class RunQueue:
         try:
             return self.begin(entry)
         except StoreError as error:
-            log.error("job %s does not run: %s", entry.job.name, error)
+            log.error("job %s does not run: %s", entry.job.name, error,
+                      extra={"job": entry.job.name})  # fmt: skip
             self.failures += 1
             entry.queued = False
             self._put_off(entry)
             return None
 
     def _run(self, entry: Entry, run: Run) -> None:
-        self._begun(run)
-        self._ended(entry, run, *self._runner.make(run))
+        with during(job=run.job.name, run=run.number):
+            self._begun(run)
+            self._ended(entry, run, *self._runner.make(run))
 
     def _try_alone(self) -> None:
         """Run a job that ended the agent twice while no delivery can be to blame."""
         self._alone(True)  # before asking, or a delivery could begin in between
         if self._quiet():
             entry = self._suspects.popleft()
-            log.warning("job %s ended the agent before; it is tried alone", entry.job.name)
+            log.warning("job %s ended the agent before; it is tried alone", entry.job.name,
+                        extra={"job": entry.job.name})  # fmt: skip
             self._trial = self._begin(entry)
         if self._trial is None:
             self._alone(False)

@@ -154,7 +154,8 @@ class Runner:
             if run.job.keep and self._stop.requested and isinstance(error, CancelledError):
                 return None, None  # in the middle, so what it remembers is not stored
             failure = failure_of(error)
-            log.warning("job %s failed: %s", run.job.name, printable(str(failure)))
+            log.warning("job %s failed: %s", run.job.name, printable(str(failure)),
+                        extra={"failure": failure})  # fmt: skip
             log.debug("its traceback:\n%s", failure.traceback)
             run.error = error
             return None, failure

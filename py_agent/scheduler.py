@@ -18,6 +18,7 @@ from .clock import Clock, from_micros, to_micros
 from .errors import AgentError, HttpError, NotFoundError, StoreError
 from .failures import Failure
 from .fluent import Schedule, asks_to_cancel
+from .pulse import Pulse
 from .registry import Job
 from .retry import Retry, RetryPolicy, StopAgent
 from .run_queue import HEALTHY_SECONDS, RunQueue
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .observability.run_reports import RunReports
 
 log = logging.getLogger("py_agent.scheduler")
+
+LOOP = "scheduler"  # its name where the loops prove that they go round
 
 LOOK_SECONDS = 10.0  # how late a suspend or a wall-clock change is noticed
 
@@ -56,6 +59,7 @@ class Scheduler:
         reports: told of each run; None where runs are not reported.
         refused: told that the scheduler itself has failed.
         chance: draws the jitter of waits.
+        pulse: told of each turn of the loop.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Scheduler:
         reports: RunReports | None,
         refused: Callable[[AgentError], None],
         chance: random.Random,
+        pulse: Pulse,
     ) -> None:
         self._schedule = schedule
         self._clock = clock
@@ -94,6 +99,7 @@ class Scheduler:
             self._put_off,
         )
         self._chance = chance
+        self._pulse = pulse
         self._planned: set[Entry] = set()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -139,7 +145,8 @@ class Scheduler:
             for run in unended:
                 run.abandoned = True
         for run in unended:
-            log.warning("job %s did not end before the stop", run.job.name)
+            log.warning("job %s did not end before the stop", run.job.name,
+                        extra={"job": run.job.name, "run": run.number})  # fmt: skip
             failure = Failure("NotEnded", "did not end before stop")
             if self._reports is not None:
                 self._reports.ended(run, failure)
@@ -248,8 +255,10 @@ class Scheduler:
     def _loop(self) -> None:
         try:
             with self._changed:
+                self._pulse.begin(LOOP)
                 while not self._stopping:
                     self._turn()
+                    self._pulse.turned(LOOP, self._runs.newest)
                     if (wait := self._seconds_to_wait()) > 0:
                         self._clock.wait(self._changed, wait)
         except Exception as error:
@@ -275,13 +284,15 @@ class Scheduler:
         try:
             known = self._runs.job(entry.job.name)
         except StoreError as error:
-            log.error("job %s does not run: %s", entry.job.name, error)
+            log.error("job %s does not run: %s", entry.job.name, error,
+                      extra={"job": entry.job.name})  # fmt: skip
             self._failures += 1
             self._put_off(entry)
             return
         if known.paused and entry.skip_row is None:  # once, and not at each due time
             log.warning("job %s is paused: %s; agent resume %s lets it go on",
-                        entry.job.name, known.pause_reason, entry.job.name)  # fmt: skip
+                        entry.job.name, known.pause_reason, entry.job.name,
+                        extra={"job": entry.job.name})  # fmt: skip
         if entry.job.keep and known.crashes >= CRASH_LIMIT - 1 and not entry.delayed:
             # It was inside its function at each crash, guilty or not: a while later, so
             # that a guilty one leaves the others time to work, and to be acquitted.
@@ -307,7 +318,8 @@ class Scheduler:
         self._silence.forget(entry.job)
 
     def _seconds_to_wait(self) -> float:
-        return min(LOOK_SECONDS, self._seconds_to_due())
+        until_pulse = self._pulse.seconds_to_wait(LOOP)
+        return min(LOOK_SECONDS, until_pulse, self._seconds_to_due())
 
     def _seconds_to_due(self) -> float:
         return min(

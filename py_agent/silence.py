@@ -110,7 +110,8 @@ class Silence:
             if not watched.silent and watched.deadline <= boot:
                 watched.silent = True
                 log.warning("job %s has not succeeded for %g s",
-                            watched.job.name, watched.expected)  # fmt: skip
+                            watched.job.name, watched.expected,
+                            extra={"job": watched.job.name})  # fmt: skip
                 self._aside(partial(self._silence, watched, watched.since))
 
     def seconds_to_wait(self) -> float:

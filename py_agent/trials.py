@@ -16,6 +16,7 @@ from .calls import Caller
 from .clock import Clock
 from .deliverer import Deliverer
 from .lanes import Call, Lane
+from .own_log import during
 from .store.deliveries import Attempt
 from .store.event_store import EventStore
 from .store.takeover import CRASH_LIMIT
@@ -61,7 +62,8 @@ def try_suspects(
         ) -> None:
             attempt: Attempt | None = None
             try:
-                attempt = _try(caller, lane, trial)
+                with during(listener=lane.listener.name, delivery=trial.owed.key):
+                    attempt = _try(caller, lane, trial)
             finally:
                 with deliverer.lock:
                     if not trial.stuck:

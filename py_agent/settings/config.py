@@ -40,6 +40,7 @@ class EngineSettings(BaseSettings):
     max_owed: int | None = Field(None, ge=1)
     job_threads: int | None = Field(None, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] | None = None
+    log_format: Literal["text", "json"] | None = None
 
 
 class JobEntry(BaseModel):

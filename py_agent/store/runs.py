@@ -212,6 +212,11 @@ class Runs:
         """Return the latest runs of all jobs, the newest first."""
         return [LastRun(*row) for row in self._reader.rows(_LATEST, most=most)]
 
+    def newest(self) -> int:
+        """Return the number of the newest run, 0 if there is none."""
+        row = self._reader.row(_NEWEST)
+        return int(row[0]) if row else 0
+
     def started_around(self, name: str, now: int) -> list[int]:
         """Return when a job ran last by a moment, and when after it, in microseconds.
 
@@ -251,8 +256,7 @@ class Runs:
         # The lock makes this process the only one that numbers runs.
         with self._lock:
             if self._last is None:
-                row = self._reader.row(_NEWEST)
-                self._last = int(row[0]) if row else 0
+                self._last = self.newest()
             self._last += 1
             return self._last
 

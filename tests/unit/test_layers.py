@@ -22,7 +22,8 @@ ORDER = """
     arguments
     settings.mistakes settings.conversion settings.config settings.places
     settings.classes settings.sections settings.kinds settings.__init__ registry signals
-    stopping timeouts threads timing phrases planning service memory store.tables
+    stopping timeouts threads pulse supervisor timing phrases planning service memory
+    store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
     store.backups store.schema store.subscriptions store.deliveries store.runs store.states
     store.last_calls store.queries store.owing store.event_store store.takeover
