@@ -92,7 +92,7 @@ def _first_process(runner: int) -> int:
 def booted(folder: Path) -> Iterator[Machine]:
     """Boot a machine whose files are in a folder; it is off at the end."""
     root = folder / "machine"
-    for name in ("etc/systemd/system", "usr/lib", "var", "root", "tmp", "run", "proc", "sys",
+    for name in ("etc/systemd/system", "usr/lib", "var/lib", "root", "tmp", "run", "proc", "sys",
                  "dev", "opt"):  # fmt: skip
         (root / name).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib64"):
@@ -100,7 +100,7 @@ def booted(folder: Path) -> Iterator[Machine]:
             (root / name).symlink_to(f"usr/{name}")
     for name, text in FILES.items():
         (root / name).write_text(text)
-    (root / TARGET).write_text("[Unit]\nWants=systemd-journald.service\nAllowIsolate=yes\n")
+    (root / TARGET).write_text("[Unit]\nRequires=basic.target\nAfter=basic.target\n")
     with (folder / "boot.log").open("wb") as log:
         process = subprocess.Popen(
             ["systemd-nspawn", f"--directory={root}", "--boot", "--bind-ro=/usr",
