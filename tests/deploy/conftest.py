@@ -41,7 +41,7 @@ every = "1 hour"
 
 [[listeners]]
 run = "listeners.note.note"
-filter = { event_type = ["==", "order"] }
+match = { event_type = ["==", "order"] }
 """
 
 JOB = '''

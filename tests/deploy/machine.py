@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,16 +66,29 @@ class Machine:
 
     def wait_until_booted(self) -> None:
         """Wait until its systemd answers."""
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end and self.process.poll() is None:
-            self.first = self.first or _first_process(self.process.pid)
-            if self.first and "running" in self.run("systemctl is-system-running", False).stdout:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"it did not boot: {(self.root / '../boot.log').read_text()}")
+        until(self._runs)
+
+    def _runs(self) -> bool:
+        assert self.process.poll() is None, (self.root.parent / "boot.log").read_text()
+        self.first = self.first or first_process(self.process.pid)
+        asked = ["systemctl is-system-running"] if self.first else []
+        return any("running" in self.run(each, check=False).stdout for each in asked)
 
 
-def _first_process(runner: int) -> int:
+def until(happened: Callable[[], bool]) -> None:
+    """Wait until something has happened."""
+    end = time.monotonic() + LIMIT
+    while not happened():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def stop(process: int) -> None:
+    """Ask a process to end."""
+    os.kill(process, signal.SIGTERM)
+
+
+def first_process(runner: int) -> int:
     """Return the process that is the first one in the machine; 0 if there is none yet."""
     for children in Path(f"/proc/{runner}/task").glob("*/children"):
         for child in children.read_text().split():
@@ -83,23 +96,28 @@ def _first_process(runner: int) -> int:
             line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
             if line.split()[-1] == "1" and len(line.split()) > 2:
                 return int(child)
-            if found := _first_process(int(child)):
+            if found := first_process(int(child)):
                 return found
     return 0
 
 
-@contextmanager
-def booted(folder: Path) -> Iterator[Machine]:
-    """Boot a machine whose files are in a folder; it is off at the end."""
-    root = folder / "machine"
-    for name in ("etc/systemd/system", "usr/lib", "var/lib", "root", "tmp", "run", "proc", "sys",
-                 "dev", "opt"):  # fmt: skip
+def empty(root: Path) -> None:
+    """Make the files of a machine without users and services; /usr is to be bound."""
+    for name in ("etc/systemd/system", "usr/lib", "var/lib", "root", "tmp", "run", "proc",
+                 "sys", "dev", "opt"):  # fmt: skip
         (root / name).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib64"):
         if Path("/", name).exists():
             (root / name).symlink_to(f"usr/{name}")
     for name, text in FILES.items():
         (root / name).write_text(text)
+
+
+@contextmanager
+def booted(folder: Path) -> Iterator[Machine]:
+    """Boot a machine whose files are in a folder; it is off at the end."""
+    root = folder / "machine"
+    empty(root)
     (root / TARGET).write_text("[Unit]\nRequires=basic.target\nAfter=basic.target\n")
     with (folder / "boot.log").open("wb") as log:
         process = subprocess.Popen(
@@ -113,10 +131,10 @@ def booted(folder: Path) -> Iterator[Machine]:
         machine.wait_until_booted()
         yield machine
     finally:
-        _off(process)
+        off(process)
 
 
-def _off(process: subprocess.Popen[bytes]) -> None:
+def off(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)  # asks for a clean end
     try:
         process.wait(20)
