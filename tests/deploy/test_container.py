@@ -201,6 +201,7 @@ def started(image: Container, tmp_path: Path) -> Iterator[subprocess.Popen[bytes
     _, final = stages()
     command = [*json.loads(rest(final, "ENTRYPOINT")), *json.loads(rest(final, "CMD"))]
     tmp_path.chmod(0o755)
+    log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
         image.words(
             "--read-only", f"--bind={data}:/data", "--tmpfs=/tmp",
@@ -209,9 +210,9 @@ def started(image: Container, tmp_path: Path) -> Iterator[subprocess.Popen[bytes
             f"--bind-ro={tmp_path}/jobs:/agent/jobs",
             f"--bind-ro={tmp_path}/SHOP_TOKEN:/run/secrets/SHOP_TOKEN", *command,
         ),
-        stdin=subprocess.DEVNULL, stdout=(tmp_path / "log").open("wb"),
-        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
+    log.close()
     yield process
     machine.off(process)
 
