@@ -146,12 +146,18 @@ class Site:
         return self.machine.run(command).stdout.strip()
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A fresh machine, and an agent's files; PY_AGENT_TEST_DEPLOY names ansible-playbook."""
-    playbook = os.environ.get("PY_AGENT_TEST_DEPLOY", "")
-    if not shutil.which(playbook):
+@pytest.fixture(scope="session", autouse=True)
+def playbook() -> str:
+    """The program; PY_AGENT_TEST_DEPLOY names it, since it comes with no extra of ours."""
+    found = shutil.which(os.environ.get("PY_AGENT_TEST_DEPLOY", ""))
+    if not found:
         pytest.skip("PY_AGENT_TEST_DEPLOY names no ansible-playbook")
+    return found
+
+
+@pytest.fixture(scope="session")
+def site(playbook: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A fresh machine, and an agent's files."""
     if reason := machine.missing():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("site")

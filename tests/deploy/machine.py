@@ -21,7 +21,7 @@ FILES = {
     "etc/hostname": "machine\n",
     "etc/hosts": "127.0.0.1 localhost\n",
     "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
-    "etc/login.defs": "SYS_UID_MIN 100\nSYS_UID_MAX 999\nSYS_GID_MIN 100\nSYS_GID_MAX 999\n",
+    "etc/login.defs": "SYS_UID_MAX 999\nSYS_GID_MAX 999\n",
     "usr/lib/os-release": "ID=machine\n",
 }
 # What it starts: nothing but systemd and its journal.

@@ -21,7 +21,7 @@ from .conftest import ROOT, Played, Site
 
 Step = tuple[str, str]  # an instruction and what follows it
 
-JOB = '''
+JOB = """
 import os
 from pathlib import Path
 
@@ -32,8 +32,9 @@ def around(handler):
     except OSError:
         writable = False
     secret = Path(os.environ["CREDENTIALS_DIRECTORY"], "SHOP_TOKEN").read_text()
-    handler.publish("seen", "1", {"user": os.getuid(), "writable": writable, "secret": len(secret)})
-'''
+    seen = {"user": os.getuid(), "writable": writable, "secret": len(secret)}
+    handler.publish("seen", "1", seen)
+"""
 
 
 def stages() -> list[list[Step]]:
@@ -198,6 +199,10 @@ def started(image: Container, tmp_path: Path) -> Iterator[subprocess.Popen[bytes
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     data = image.root / "data"
+    (image.root / "agent/jobs").mkdir(
+        exist_ok=True
+    )  # what is mounted there, an engine makes
+    (image.root / "agent/agent.toml").touch()
     _, final = stages()
     command = [*json.loads(rest(final, "ENTRYPOINT")), *json.loads(rest(final, "CMD"))]
     tmp_path.chmod(0o755)
@@ -234,7 +239,13 @@ def test_the_container_runs_and_is_healthy(
     image: Container, started: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     """Given the image, When started read-only, Then the agent works, and ends as asked."""
-    machine.until(lambda: "New event" in (tmp_path / "log").read_text())
+
+    def works() -> bool:
+        log = (tmp_path / "log").read_text()
+        assert started.poll() is None, log
+        return "New event" in log
+
+    machine.until(works)
 
     assert "All is well" in inside(started, image, "doctor")
     (event,) = json.loads(inside(started, image, "events", "--json"))

@@ -22,7 +22,7 @@ def changed(file: Path, old: str, new: str) -> Iterator[None]:
 
 
 def test_a_rehearsal_tells_what_a_fresh_machine_would_get(rehearsed: Played) -> None:
-    """Given a fresh machine, When --check is asked for, Then it tells and changes nothing."""
+    """Given a fresh machine, When --check is given, Then it tells and changes nothing."""
     assert rehearsed.code == 0, rehearsed.output
     assert "nothing -> 0.1.0-" in rehearsed.output
     assert rehearsed.changed > 0
@@ -61,7 +61,7 @@ def test_the_agent_may_do_its_work_and_nothing_else(site: Site, deployed: Played
 
 
 def test_a_secret_reaches_the_agent_and_nobody_else(site: Site, deployed: Played) -> None:
-    """Given a secret, When deployed, Then only root's file and the agent's memory have it."""
+    """Given a secret, When deployed, Then only root's file and the agent have it."""
     assert site.events()["seen 1"]["secret_length"] == len(SECRET)
     stated = site.machine.run("stat -c '%a %U' /etc/py_agent/credentials/*").stdout
     assert stated == "600 root\n"

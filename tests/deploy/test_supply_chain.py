@@ -14,7 +14,13 @@ import pytest
 from .conftest import ROOT, Played, Site
 
 LOOPBACK = ["unshare", "--map-root-user", "--net"]  # no interface but a loopback
-INSTALL = ["--quiet", "--no-index", "--only-binary=:all:", "--no-cache-dir", "--require-hashes"]
+INSTALL = [
+    "--quiet",
+    "--no-index",
+    "--only-binary=:all:",
+    "--no-cache-dir",
+    "--require-hashes",
+]
 
 
 @pytest.fixture(scope="module")
@@ -71,21 +77,26 @@ def test_a_changed_wheel_is_refused(bundle: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "venv/bin/agent").exists()
 
 
-def test_the_same_sources_make_the_same_wheel(site: Site, rehearsed: Played, tmp_path: Path) -> None:
-    """Given two copies with other times and modes, When built, Then no byte differs."""
-    tools = site.folder / "dist/tools/bin/python"
+def test_the_same_sources_make_the_same_wheel(
+    site: Site, rehearsed: Played, tmp_path: Path
+) -> None:
+    """Given two checkouts with other times and modes, When built, Then no byte differs."""
+    yaml = pytest.importorskip("yaml")
+    (play,) = yaml.safe_load((ROOT / "deploy.yaml").read_text(encoding="utf-8"))
     wheels = []
-    for name, mode in {"one": 0o644, "two": 0o640}.items():
+    for name, mode in {"one": 0o644, "two": 0o600}.items():
         copy = tmp_path / name
-        shutil.copytree(site.folder / "dist/box/source", copy, ignore=shutil.ignore_patterns("build", "*.egg-info"))  # fmt: skip
+        shutil.copytree(site.folder / "dist/box/source", copy)
+        shutil.rmtree(copy / "build")
         for each in copy.rglob("*.py"):
+            each.chmod(mode)
             os.utime(each, (1_600_000_000 + mode, 1_600_000_000 + mode))
         subprocess.run(
-            [tools, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-             "--wheel-dir", tmp_path / f"{name}.out", copy],
+            [site.folder / "dist/tools/bin/python", "-c", play["vars"]["make_wheel"],
+             copy, tmp_path / f"{name}.out"],
             check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
         )  # fmt: skip
-        wheels += (tmp_path / f"{name}.out").glob("*.whl")
+        wheels += (tmp_path / f"{name}.out/wheel").glob("*.whl")
 
     one, two = (each.read_bytes() for each in wheels)
     assert one == two
@@ -105,7 +116,10 @@ def test_the_parts_are_listed(bundle: Path, installed: Path, tmp_path: Path) -> 
     )  # fmt: skip
 
     bom = json.loads(listed.read_text(encoding="utf-8"))
-    parts = {(each["name"].replace("-", "_").lower(), each["version"]) for each in bom["components"]}
+    parts = {
+        (each["name"].replace("-", "_").lower(), each["version"])
+        for each in bom["components"]
+    }
     lines = (bundle / "requirements.txt").read_text(encoding="utf-8").splitlines()[1:]
     locked = {tuple(line.split()[0].lower().split("==")) for line in lines}
     assert {(name.replace(".", "_"), version) for name, version in locked} - parts <= {
