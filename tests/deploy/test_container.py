@@ -198,7 +198,8 @@ def started(image: Container, tmp_path: Path) -> Iterator[subprocess.Popen[bytes
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    data = image.root / "data"
+    data = tmp_path / "data"  # a new volume begins as the image has it
+    subprocess.run(["cp", "--archive", image.root / "data", data], check=True)
     (image.root / "agent/jobs").mkdir(
         exist_ok=True
     )  # what is mounted there, an engine makes
