@@ -25,10 +25,11 @@ RUN if [ -e requirements.lock ]; then \
 FROM python:3.13-slim
 RUN groupadd --gid 10001 agent \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data agent \
-    && install --directory --owner=agent --group=agent --mode=0700 /data
+    && install --directory --owner=agent --group=agent --mode=0700 /data \
+    && install --directory /run/secrets
 COPY --from=build /opt/py_agent /opt/py_agent
 ENV PATH=/opt/py_agent/bin:$PATH PYTHONUNBUFFERED=1 \
-    PY_AGENT_DB_PATH=/data/agent.sqlite CREDENTIALS_DIRECTORY=/run/secrets
+    PY_AGENT_DB_PATH=/data/agent.sqlite PY_AGENT_SECRETS_DIR=/run/secrets
 WORKDIR /agent
 USER agent
 VOLUME /data

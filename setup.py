@@ -13,16 +13,25 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = "0.1.0"
 
+# The cleaner is what justext asks lxml for by a name that older pips do not find.
+ARTICLES = ["trafilatura>=2.0,<3", "lxml-html-clean>=0.4,<1"]
+METRICS = ["prometheus-client>=0.21,<1"]
 NOTIFY = ["apprise>=2.0,<3"]
+SPREADSHEET = ["openpyxl>=3.1.2,<4"]
 
 TEST = [
+    *ARTICLES,
+    *METRICS,
     *NOTIFY,
+    *SPREADSHEET,
     "coverage>=7.6",
     "feedparser>=6.0.11,<7",
     "hypothesis>=6.110",
+    "markdown-it-py>=3",
     "pytest>=8.3",
     "pytest-randomly>=3.15",
     "pytest-xdist>=3.6",
+    "pyyaml>=6",
     "responses>=0.25",
     "time-machine>=2.15",
     "trustme>=1.1",
@@ -50,6 +59,7 @@ setup(
     packages=[
         *find_packages(include=["py_agent", "py_agent.*"]),
         "py_agent.cli",
+        "py_agent.cli.report",
         "py_agent.migrations",
         "py_agent.migrations.versions",
         "jobs",
@@ -57,6 +67,7 @@ setup(
     ],
     package_dir={
         "py_agent.cli": "cli",
+        "py_agent.cli.report": "cli/report",
         "py_agent.migrations": "migrations",
         "py_agent.migrations.versions": "migrations/versions",
     },
@@ -64,7 +75,7 @@ setup(
     install_requires=[
         "alembic>=1.16,<2",
         "click>=8.1,<9",
-        "pydantic-settings>=2.6,<3",
+        "pydantic-settings>=2.12,<3",
         "requests>=2.32,<3",
         "cronsim>=2.6,<3",
         "rich>=13.7,<16",
@@ -76,8 +87,11 @@ setup(
         "websocket-client>=1.8,<2",
     ],
     extras_require={
+        "articles": ARTICLES,
         "feeds": ["feedparser>=6.0.11,<7"],
+        "metrics": METRICS,
         "notify": NOTIFY,
+        "spreadsheet": SPREADSHEET,
         "test": TEST,
         "dev": [*TEST, "build>=1.2", "mypy>=1.13", "ruff>=0.8"],
     },

@@ -17,11 +17,13 @@ _COMMANDS = {
     "publish": "change",
     "redeliver": "change",
     "discard": "change",
+    "release": "change",
     "replay": "change",
     "resume": "change",
     "forget-listener": "change",
     "doctor": "doctor",
     "backup": "backup",
+    "report": "report.command",
     "observability": "observability",
 }
 

@@ -88,19 +88,41 @@ def redeliver(
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--listener", metavar="NAME", help="All dead letters of this listener.")
 @click.option("--all", "every", is_flag=True, help="All dead letters.")
+@click.option("--held", metavar="JOB", help="All that is held of this job; see release.")
 @common
 def discard(
-    ids: tuple[str, ...], listener: str | None, every: bool, common: Common
-) -> None:
+    ids: tuple[str, ...], listener: str | None, every: bool, held: str | None,
+    common: Common,
+) -> None:  # fmt: skip
     """Give up deliveries: an owed one becomes a dead letter, a dead one leaves the list.
 
-    ID is a delivery's id like 12.3.
+    ID is a delivery's id like 12.3. What is held leaves no dead letters.
+    """
+    from py_agent.store import by_hand
+
+    if held is not None and (ids or listener or every):
+        raise UsageError("--held JOB takes all that is held of a job; name nothing else")
+    with _writing(common) as store:
+        if held is not None:
+            count = by_hand.discard_held(store, held)
+        else:
+            count = by_hand.discard(store, _chosen(store, ids, listener, every))
+    click.echo(f"{count} discarded")
+
+
+@click.command()
+@click.argument("job", metavar="JOB")
+@common
+def release(job: str, common: Common) -> None:
+    """Deliver what is held of a job that published far more than it should at once.
+
+    `agent discard --held JOB` drops it instead.
     """
     from py_agent.store import by_hand
 
     with _writing(common) as store:
-        count = by_hand.discard(store, _chosen(store, ids, listener, every))
-    click.echo(f"{count} discarded")
+        count = by_hand.release_held(store, job)
+    click.echo(f"{count} to be delivered")
 
 
 def _chosen(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from shlex import quote
 from typing import Any
 
 import click
 from py_agent.cli import output
 from py_agent.cli.options import Common, common
+
+from py_agent.errors import AgentError
 
 Row = dict[str, Any]
 
@@ -24,9 +28,10 @@ LONG = timedelta(hours=1)  # a delivery that is owed for longer is not just busy
 def doctor(as_json: bool, common: Common) -> None:
     """Look at the store and the agent on it, and say what needs a person.
 
-    Told are: no agent on the store, jobs that are paused, silent or failing, listeners
-    that are paused, parked, failing or long behind, and dead letters. Exit code 1 if
-    there is anything.
+    Told are: no agent on the store, jobs that are paused, silent or failing, or of which
+    too many events are held, listeners that are paused, parked, failing or long behind,
+    dead letters, and files with secrets that others may open. Exit code 1 if there is
+    anything.
     """
     from py_agent.clock import to_micros
     from py_agent.store.listing import reading
@@ -36,9 +41,10 @@ def doctor(as_json: bool, common: Common) -> None:
     now = datetime.now(UTC)
     with reading(path) as listing:
         jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
-        silent = [job["name"] for job in jobs if _is_silent(listing, job["name"])]
+        silent = [job["name"] for job in jobs if is_silent(listing, job["name"])]
+        withheld = listing.withheld()
     pid = holder(path)
-    found = list(findings(pid, jobs, listeners, silent, now))
+    found = list(findings(pid, jobs, listeners, silent, now, withheld, _exposed(common)))
     if as_json:
         click.echo(output.as_json(found))
     for each in [] if as_json else found:
@@ -55,6 +61,8 @@ def findings(
     listeners: list[Row],
     silent: list[str],
     now: datetime,
+    withheld: Sequence[Row] = (),
+    exposed: Iterable[str] = (),
 ) -> Iterator[Row]:
     """Yield what needs a person, as rows of `about` and `problem`.
 
@@ -64,6 +72,8 @@ def findings(
         listeners: rows as `Listing.listeners` returns them.
         silent: the jobs that have not succeeded for longer than expected.
         now: the present moment, aware.
+        withheld: rows as `Listing.withheld` returns them.
+        exposed: a sentence for each file with secrets that others may open.
     """
     if pid is None:
         yield _problem("agent", "none runs on this store")
@@ -78,8 +88,45 @@ def findings(
             yield _problem(about, f"no heartbeat arrives: {trouble}")
         if job["name"] in silent:
             yield _problem(about, "it has not succeeded for longer than expected")
+    running = {job["name"] for job in jobs if pid and job["outcome"] == "running"}
+    for each in withheld:
+        if each["held"] or each["job"] not in running:
+            yield _problem(f"job {each['job']}", _waits(each))
     for listener in listeners:
         yield from _of_listener(listener, now)
+    yield from (_problem("secrets", each) for each in exposed)
+
+
+def _exposed(common: Common) -> list[str]:
+    """Return the sentences about files with secrets that others may open.
+
+    Which values are secret is said by the code that agent.toml names, as far as it can
+    be imported; what is wrong with that code is told when the agent starts.
+    """
+    from py_agent.settings.sections import Sections
+
+    common.prepare("error")
+    entries: list[Any] = []
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # with --json, stdout is one array
+            registry = common.agent(None, needed=False).registry
+        entries = [*registry.jobs, *registry.listeners]
+    except AgentError:
+        pass
+    return Sections(common.config).exposed(entries)
+
+
+def _waits(row: Row) -> str:
+    """Say why events of a job are withheld, and what a person can do."""
+    job = quote(row["job"])
+    count = f"{row['events']} of its events ({row['deliveries']} deliveries)"
+    if row["held"]:
+        why = f"{count} are held, as too many were new at once"
+    else:
+        why = f"{count} wait, as their run did not end; its next run goes on with them"
+    return (
+        f"{why}; agent release {job} delivers them, agent discard --held {job} drops them"
+    )
 
 
 def _trouble(job: Row) -> Any:
@@ -115,7 +162,7 @@ def _problem(about: str, problem: str) -> Row:
     return {"about": about, "problem": problem}
 
 
-def _is_silent(listing: Any, job: str) -> bool:
+def is_silent(listing: Any, job: str) -> bool:
     """Return whether the last that was told of a job is that it is silent."""
     told = [
         row

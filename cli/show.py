@@ -155,11 +155,12 @@ def jobs(app: str | None, limit: int, as_json: bool, common: Common) -> None:
             "error": None,
             "paused": False,
             "pause_reason": None,
+            "held": 0,
             **known.get(name, {}),
         }
         for name in [*planned, *sorted(known.keys() - planned.keys())]
     ]
-    columns = ("name", "schedule", "last_run", "outcome", "paused", "error")
+    columns = ("name", "schedule", "last_run", "outcome", "paused", "held", "error")
     show(rows[:limit], columns, as_json, "There are no jobs.")
 
 
@@ -185,7 +186,7 @@ def listeners(app: str | None, limit: int, as_json: bool, common: Common) -> Non
     rows: list[Row] = []
     for name in [*coded, *sorted(known.keys() - coded.keys())]:
         row: Row = {
-            "name": name, "filter": {}, "ordered_by": [], "owed": 0, "parked": 0,
+            "name": name, "filter": {}, "ordered_by": [], "owed": 0, "held": 0, "parked": 0,
             "dead": 0, "in_code": True, "paused": False, "paused_until": None,
             "pause_reason": None, **known.get(name, {}),
         }  # fmt: skip
@@ -193,5 +194,7 @@ def listeners(app: str | None, limit: int, as_json: bool, common: Common) -> Non
             row["filter"] = json.loads(coded[name].filter.to_json())
             row["ordered_by"] = list(coded[name].ordered_by)
         rows.append(row)
-    columns = ("name", "filter", "owed", "parked", "dead", "paused", "pause_reason")
+    columns = (
+        "name", "filter", "owed", "held", "parked", "dead", "paused", "pause_reason",
+    )  # fmt: skip
     show(rows[:limit], columns, as_json, "There are no listeners.")

@@ -175,7 +175,9 @@ class Trial:
         for name in dict.fromkeys(listeners):
             self._registry.add_listener(self._renamed(self._listener(name)))
         if job is not None:
-            self._schedule.plan(self._job(job), Interval(1), at_start=False)
+            # One run is wanted with all that follows, and leaves nothing to decide.
+            tried = dataclasses.replace(self._job(job), hold_above=None)
+            self._schedule.plan(tried, Interval(1), at_start=False)
 
     @property
     def _names(self) -> list[str]:

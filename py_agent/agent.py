@@ -18,7 +18,7 @@ from .clock import Clock, SystemClock
 from .context import Handler
 from .errors import AgentError
 from .filters import Match
-from .foreground import run_until_stopped
+from .foreground import Told, run_until_stopped
 from .json_text import MAX_DATA
 from .logs import log_to_stderr
 from .noting import importing, note
@@ -34,6 +34,7 @@ from .supervisor import Supervisor
 if TYPE_CHECKING:
     from .engine import Engine
     from .fluent import Schedule
+    from .metrics_server import MetricsServer
     from .observability.run_reports import RunReports
     from .settings.sections import Sections
     from .store.event_store import EventStore
@@ -84,6 +85,7 @@ class Agent:
         self._started_in = 0  # the process that called start()
         self._doorbell = Doorbell()
         self._grace = 0.0  # of the engine that runs
+        self._metrics: MetricsServer | None = None  # of the engine that runs
         self._supervisor = Supervisor()  # told how the process stands, while go() runs
         self._sections: Sections | None = None
         self._parts: dict[str, Any] = {}  # of the engine, that a test replaces
@@ -173,6 +175,7 @@ class Agent:
         expect_every: str | Seconds | None = None,
         keep: bool = False,
         first: str | None = None,
+        hold_above: int | str | None = None,
         **arguments: Any,
     ) -> None:
         """Register a job.
@@ -196,6 +199,10 @@ class Agent:
                 ends or raises, and to end by itself when `handler.stop_requested`.
             first: "baseline" stores what the first successful run finds as seen, so
                 that it fires nothing.
+            hold_above: a number of new events, or "usual": of a run that publishes more
+                than that, or far more than usual, nothing is delivered until a person
+                says so, by `agent release` or `agent discard --held`. What a run
+                publishes is then delivered when it has ended.
             arguments: further named arguments for the function.
 
         Raises:
@@ -205,8 +212,9 @@ class Agent:
         from .planning import plan_of
 
         plan = plan_of(
-            every, at, cron, tz, at_start, misfire, grace, expect_every, keep, first
-        )
+            every, at, cron, tz, at_start, misfire, grace, expect_every, keep, first,
+            hold_above,
+        )  # fmt: skip
         job = make_job(function, name, (), arguments, str(plan.rule), **plan.options)
         self.schedule.plan(job, plan.rule, plan.at_start)
 
@@ -347,34 +355,21 @@ class Agent:
     ) -> int:
         """Run in the foreground, and tell what has started the process how it stands."""
         self._supervisor = supervisor = Supervisor.of_environment(os.environ)
-
-        def begin() -> Engine:
-            with supervisor.starting():
-                engine = start()
-            if not self._doorbell.rung:
-                supervisor.ready(self._summary())
-            return engine
-
-        def end() -> None:
-            supervisor.stopping(self._grace)
-            self.stop()
-
         try:
-            return run_until_stopped(self._doorbell, begin, end, self._abort, work)
-        except AgentError as error:
-            supervisor.failed(error)
-            raise
+            return run_until_stopped(
+                self._doorbell, start, self.stop, self._abort, work,
+                Told(supervisor, self._summary, lambda: self._grace),
+            )  # fmt: skip
         finally:
             self._supervisor = Supervisor()
 
     def _summary(self) -> str:
         """Return what this agent does, in one line."""
-        jobs, listeners = len(self._registry.jobs), len(self._registry.listeners)
-        return (
-            f"{jobs} {'job' if jobs == 1 else 'jobs'}, "
-            f"{listeners} {'listener' if listeners == 1 else 'listeners'} "
-            f"on {self.store_path()}"
+        found = {"job": len(self._registry.jobs), "listener": len(self._registry.listeners)}
+        told = (
+            f"{count} {word}{'' if count == 1 else 's'}" for word, count in found.items()
         )
+        return f"{', '.join(told)} on {self.store_path()}"
 
     def _start(self, scheduling: bool) -> Engine:
         from .engine import Engine, Limits
@@ -389,18 +384,35 @@ class Agent:
             if scheduling and not (self._registry.jobs or self._registry.listeners):
                 log.warning("There are no jobs and no listeners, so nothing will happen")
             self._grace = self._choices.grace()
-            self._engine = engine = Engine(
-                path, self._store.get, self._clock, self._registry, self.schedule,
-                self._doorbell, self._settings, Limits(**self._choices.limits()),
-                reports, pulse=self._pulse(), **self._parts,
-            )  # fmt: skip
+            metrics = self._listen_for_metrics() if scheduling else None
+            engine: Engine | None = None
             try:
+                self._engine = engine = Engine(
+                    path, self._store.get, self._clock, self._registry, self.schedule,
+                    self._doorbell, self._settings, Limits(**self._choices.limits()),
+                    reports, pulse=self._pulse(), **self._parts,
+                )  # fmt: skip
                 engine.start(scheduling)
+                if metrics is not None:
+                    metrics.start(engine.metrics())
             except BaseException:
                 self._engine = None
-                engine.stop(0)
+                if metrics is not None:
+                    metrics.stop()
+                if engine is not None:
+                    engine.stop(0)
                 raise
+            self._metrics = metrics
             return engine
+
+    def _listen_for_metrics(self) -> MetricsServer | None:
+        """Take the address for metrics, if there is one, before anything starts."""
+        address = self._choices.metrics()
+        if address is None:
+            return None
+        from .metrics_server import MetricsServer
+
+        return MetricsServer(*address)
 
     def _pulse(self) -> Pulse:
         """Return what pings the watchdog, at half the time that it allows."""
@@ -429,7 +441,10 @@ class Agent:
     def _stop_engine(self, close: bool) -> None:
         with self._lock:
             engine, self._engine = self._engine, None
+            metrics, self._metrics = self._metrics, None
             self._ending = engine
+        if metrics is not None:
+            metrics.stop()
         if engine is not None:
             engine.stop(self._grace, self._close if close else lambda: None)
             self._ending = None

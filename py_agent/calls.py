@@ -17,7 +17,7 @@ from .failures import Failure, printable
 from .lanes import Call
 from .memory import Memory
 from .occasion import Occasion
-from .outcomes import NotEnded, completed, failed, snoozed
+from .outcomes import NotEnded, completed, failed, outcome_of, snoozed
 from .pacing import Pace
 from .registry import Listener
 from .retry import Snooze
@@ -120,6 +120,14 @@ class Caller:
             The result to record, None if it gave up as the agent stops, so that all is
             as before it; and what the listener raised, if anything.
         """
+        attempt, error = self._make(listener, started, event)
+        if attempt is not None:
+            self._store.tally.attempt(listener.name, outcome_of(attempt))
+        return attempt, error
+
+    def _make(
+        self, listener: Listener, started: Call, event: Event
+    ) -> tuple[Attempt | None, BaseException | None]:
         attempts = started.owed.attempts
         error: BaseException | None = None
         memory: Memory | None = None
@@ -186,6 +194,7 @@ class Caller:
             NotEnded(), listener.retry, started.owed.attempts, self.now(), self._chance
         )
         _report(listener, started, attempt)
+        self._store.tally.attempt(listener.name, outcome_of(attempt))
         if started.in_effect:
             attempt = replace(attempt, reason=IN_DOUBT)
         stored = partial(self.recorded, started)

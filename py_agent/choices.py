@@ -101,6 +101,11 @@ class Choices:
         }
         return {name: number for name, number in limits.items() if number is not None}
 
+    def metrics(self) -> tuple[str, int] | None:
+        """Return the host and port at which metrics are told; None for nowhere."""
+        found: tuple[str, int] | None = self._settings().metrics
+        return found
+
     def logging(self) -> tuple[str, str]:
         """Return the level and format of the log; mistakes are told by who starts."""
         from .settings.config import read_config

@@ -284,12 +284,16 @@ class Handler:
         """
         depth = self._depth(event_type, identifier)
         self._occasion.admit()
+        deliver = deliver and self._occasion.deliver
+        hold = self._occasion.hold if deliver else None
         publication = self._around.opened().publish(
-            event_type, identifier, data,
-            deliver=deliver and self._occasion.deliver, source=self._source, depth=depth,
+            event_type, identifier, data, deliver=deliver, source=self._source,
+            depth=depth, hold=None if hold is None else hold.reason,
         )  # fmt: skip
         if publication.new:
             self._new += 1
+            if hold is not None:
+                hold.count(1)
             log.info("New event -> %s: %s%s", printable(event_type),
                      printable(identifier), self._how)  # fmt: skip
         else:
@@ -314,10 +318,14 @@ class Handler:
             StorageFault: the disk failed; it is safe to publish again.
         """
         depth = self._depth("publish_many", "")
+        deliver = deliver and self._occasion.deliver
+        hold = self._occasion.hold if deliver else None
         done = self._around.opened().publish_many(
-            self._admitted(triples), deliver=deliver and self._occasion.deliver,
-            source=self._source, depth=depth,
+            self._admitted(triples), deliver=deliver, source=self._source, depth=depth,
+            hold=None if hold is None else hold.reason,
         )  # fmt: skip
+        if hold is not None:
+            hold.count(done.new)
         self._new += done.new
         self._known += done.total - done.new
         if done.new:

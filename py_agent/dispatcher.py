@@ -131,6 +131,12 @@ class Dispatcher:
             self._look = True
             self._deliverer.wake.notify()
 
+    def look_again(self, subscriptions: Iterable[int]) -> None:
+        """Load what the store holds for some subscriptions, as it is available now."""
+        with self._deliverer.lock:
+            self._deliverer.roster.look_again(subscriptions)
+            self._deliverer.wake.notify()
+
     def drain(self, deadline: float | None, later: bool = False) -> bool:
         """Wait until nothing is available or running and all results are committed.
 

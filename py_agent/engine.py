@@ -25,6 +25,7 @@ from .clock import Clock, to_micros
 from .context import Handler
 from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
+from .flood import FloodGuard
 from .fluent import Schedule
 from .occasion import Occasion, Surroundings
 from .pulse import Pulse
@@ -43,6 +44,7 @@ from .store.side_file import SideFile, read
 from .store.states import States
 from .store.takeover import Takeover, adopt, take_over
 from .store.wakeup import WakeListener
+from .tally import Tally
 from .threads import LoopThread, NewLoop, Threads
 
 if TYPE_CHECKING:
@@ -127,8 +129,11 @@ class Engine:
             self._store = store = opened()
             inside = read(path)
             services = {each.name for each in registry.jobs if each.keep}
+            unguarded = {each.name for each in registry.jobs if each.hold_above is None}
             now = to_micros(clock.now())
-            found = take_over(store, listeners, inside, now, park, services)
+            found = take_over(
+                store, listeners, inside, now, park, services, unguarded if park else ()
+            )
             _tell(found)
             self._side_file = SideFile(path)
         except BaseException:
@@ -140,6 +145,7 @@ class Engine:
             self._opened, settings, clock, self.stop_asked, self._run_soon
         )
         states = States(store.reader)
+        around.shared.put(Tally, store.tally)
         parts = store, clock, self._side_file, self.loop, partial(handler, around), states
         self.listener_threads = Threads("py_agent-listener")
         self.dispatcher = Dispatcher(
@@ -151,12 +157,17 @@ class Engine:
             limits.max_owed, lambda most: store.deliveries.owed(most, store.now()),
             lambda: len(registry.listeners), self.stop_asked,
         )  # fmt: skip
-        runner = Runner(*parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon)
         self.job_threads = Threads("py_agent-job")
+        runner = Runner(
+            *parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon,
+            FloodGuard(store, self.dispatcher.look_again, self.job_threads.run),
+        )  # fmt: skip
+        self._clock, self._registry = clock, registry
+        self._silence = Silence(store, clock, self.job_threads.run)
         self.scheduler = Scheduler(
             schedule, clock, runner, self.job_threads, limits.job_threads,
             lambda: self.dispatcher.idle, self.dispatcher.hold_calls, store.runs,
-            Silence(store, clock, self.job_threads.run),
+            self._silence,
             None if reports is None else reports(store, clock), self._refused, chance,
             pulse,
         )  # fmt: skip
@@ -178,6 +189,14 @@ class Engine:
         )  # fmt: skip
         for service in services:
             service.start()
+
+    def metrics(self) -> Callable[[], tuple[bytes, str]]:
+        """Return what tells the metrics of this agent, as text and its content type."""
+        from .metrics import Metrics
+
+        tally = self._opened().tally
+        found = Metrics(self._path, self._clock, self._registry, tally, self._silence)
+        return found.render
 
     def add(self, listener: Listener) -> None:
         """Deliver to a listener that was registered after the start."""

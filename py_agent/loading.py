@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import pkgutil
 import sys
 import traceback
 import typing
@@ -162,10 +163,13 @@ def _check_sections(
 def load_function(name: str) -> Function:
     """Return the function named `module:function` or `module.function`.
 
+    The name of a module alone means the function in it that is called like the module.
+
     Raises:
         LoadError: there is no such module or function, or it does not import.
     """
     module, path = _import_named(name)
+    module = _of_its_own_name(module, path, name)
     found: Any = module
     for step in path.split("."):
         owner, found = found, getattr(found, step, None)
@@ -175,12 +179,23 @@ def load_function(name: str) -> Function:
                 key for key, value in vars(owner).items()
                 if callable(value) and getattr(value, "__module__", "") == here
             ]  # fmt: skip
+            inner = pkgutil.iter_modules(getattr(owner, "__path__", ()))
+            known += [each.name for each in inner]
             raise LoadError(
                 f"module {module.__name__} has no function {path!r}{nearest(step, known)}"
             )
     if not callable(found):
         raise LoadError(f"{name} is not a function but {type(found).__name__}")
     return typing.cast(Function, found)
+
+
+def _of_its_own_name(module: ModuleType, path: str, asked: str) -> ModuleType:
+    """Return the module inside a package that is meant, if a module is meant at all."""
+    inner = f"{module.__name__}.{path}"
+    is_package = hasattr(module, "__path__") and "." not in path
+    if not is_package or callable(getattr(module, path, None)) or not _exists(inner):
+        return module
+    return _import_module(inner, asked)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,25 @@ class Surroundings:
     shared: Shared = field(default_factory=Shared)
 
 
+@dataclass(eq=False)
+class Hold:
+    """Withholds what a run publishes until it ends, and counts it.
+
+    Args:
+        reason: what its deliveries wait for.
+        new: how many new events were published that are to be delivered.
+    """
+
+    reason: str
+    new: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, new: int) -> None:
+        """Note new events; a run may publish on several threads."""
+        with self._lock:
+            self.new += new
+
+
 @dataclass(frozen=True)
 class Occasion:
     """What belongs to one run of a job or one call of a listener.
@@ -50,6 +70,7 @@ class Occasion:
         begin_effect: notes that a call does what may not simply be repeated; None where
             there is no call.
         run_again: lets a job run again after so many seconds; None for a listener.
+        hold: withholds what is published until the run ends; None delivers it at once.
     """
 
     memory: Memory | None = None
@@ -60,6 +81,7 @@ class Occasion:
     checkpoint: Callable[[], None] | None = None
     begin_effect: Callable[[], None] | None = None
     run_again: Callable[[float], None] | None = None
+    hold: Hold | None = None
 
 
 NO_OCCASION = Occasion()  # of agent.handler

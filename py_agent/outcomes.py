@@ -106,6 +106,15 @@ def failed(
     return Attempt(State.RETRYABLE, tried, now, due, failure=failure)
 
 
+def outcome_of(attempt: Attempt) -> str:
+    """Return in one word how a call ended, for who counts them."""
+    if attempt.failure is not None:
+        return "discarded" if attempt.state is State.DISCARDED else "failed"
+    if attempt.state is State.COMPLETED:
+        return "completed"
+    return "snoozed" if attempt.reason == SNOOZED else "paused"
+
+
 def _is_ours(error: BaseException) -> bool:
     """Whether the store or the stop is to blame, and not the listener."""
     return isinstance(error, (StorageFault, StoppedError))

@@ -9,7 +9,7 @@ from typing import Any
 from .errors import RegistrationError
 from .lengths import parse_length
 from .phrases import parse_cron, parse_interval, parse_time, zone_of
-from .registry import BASELINE, COALESCE, SKIP
+from .registry import BASELINE, COALESCE, SKIP, USUAL
 from .retry import Seconds
 from .timing import Always, Interval, Rule
 
@@ -42,6 +42,7 @@ def plan_of(
     expect_every: Length | None = None,
     keep: bool = False,
     first: str | None = None,
+    hold_above: int | str | None = None,
 ) -> Plan:
     """Return the plan for the options of `Agent.add_job`, which explains them.
 
@@ -52,7 +53,7 @@ def plan_of(
         others = {
             "every": every, "at": at, "cron": cron, "tz": tz, "at_start": at_start,
             "misfire": misfire, "grace": grace, "expect_every": expect_every,
-            "first": first,
+            "first": first, "hold_above": hold_above,
         }  # fmt: skip
         given = [name for name, value in others.items() if value is not None]
         if given:
@@ -66,6 +67,8 @@ def plan_of(
         "misfire": _one_of("misfire", misfire, COALESCE, SKIP) or COALESCE,
         "first": _one_of("first", first, BASELINE),
     }
+    if hold_above is not None:
+        options["hold_above"] = _number_or_usual(hold_above)
     if grace is not None:
         options["grace"] = parse_length(grace, "grace")
     if expect_every is not None:
@@ -97,6 +100,16 @@ def _rule(
     if zone is not None:
         raise RegistrationError("tz= says where at= or cron= is; an interval needs none")
     return parse_interval(every)
+
+
+def _number_or_usual(hold_above: Any) -> int | str:
+    number = isinstance(hold_above, int) and not isinstance(hold_above, bool)
+    if hold_above != USUAL and not (number and hold_above > 0):
+        raise RegistrationError(
+            f"hold_above is a number of new events, 1 or more, or {USUAL!r}, "
+            f"not {hold_above!r:.80}"
+        )
+    return hold_above  # type: ignore[no-any-return]
 
 
 def _one_of(name: str, value: str | None, *known: str) -> str | None:

@@ -25,6 +25,7 @@ MAX_CONCURRENCY = 1000  # threads; far above any sane use, below what a machine 
 
 COALESCE, SKIP = "coalesce", "skip"
 BASELINE = "baseline"
+USUAL = "usual"
 
 FOR_JOBS = frozenset({"handler"})
 FOR_LISTENERS = frozenset({"handler", "event"})
@@ -89,6 +90,8 @@ class Job:
             published; None for never.
         keep: whether it is a service, restarted whenever it ends.
         first: BASELINE stores as seen what is published until a run has succeeded.
+        hold_above: the number of new events above which those of one run are held for a
+            person; USUAL for far more than usual; None holds nothing.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Job:
     expect_every: float | None = None
     keep: bool = False
     first: str | None = None
+    hold_above: int | str | None = None
 
     @cached_property
     def settings(self) -> Mapping[str, type[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from .arguments import bound
 from .clock import Clock, from_micros, to_micros
 from .context import Handler
 from .failures import Failure, failure_of, printable
+from .flood import NOTHING, FloodGuard, Verdict
 from .memory import Memory, Remembered, Window
-from .occasion import Occasion
+from .occasion import Hold, Occasion
 from .registry import BASELINE, Job
 from .stopping import Stop
 from .store.event_store import EventStore
@@ -21,6 +23,7 @@ from .store.runs import RunResult
 from .store.side_file import SideFile
 from .store.states import States
 from .store.tables import Outcome
+from .store.writer import Work
 from .threads import LoopThread, call
 from .timeouts import clock_of_call
 
@@ -39,6 +42,7 @@ class Run:
         memory: what it remembers.
         started: boot time at which it began.
         began: the moment at which it began, in microseconds.
+        hold: withholds what it publishes; None if nothing does.
         left: what is to be remembered of it, once it has succeeded.
         error: what it raised, once it has failed.
         abandoned: whether it was given up at the stop.
@@ -53,6 +57,7 @@ class Run:
     memory: Memory
     started: float
     began: int
+    hold: Hold | None = None
     left: Remembered | None = None
     error: BaseException | None = None
     abandoned: bool = False
@@ -73,6 +78,7 @@ class Runner:
         stop: ends services that are coroutines.
         admit: waits until a job, by name, may publish an event.
         flush_soon: called when a row rides, as perhaps nobody publishes.
+        guard: decides whether what a run has published is delivered.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Runner:
         stop: Stop,
         admit: Callable[[str], None],
         flush_soon: Callable[[], None],
+        guard: FloodGuard,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -96,6 +103,7 @@ class Runner:
         self._stop = stop
         self._admit = admit
         self._flush_soon = flush_soon
+        self._guard = guard
 
     def begin(self, job: Job, suspected: bool = False) -> Run:
         """Open a run row and note that the job is entered.
@@ -109,16 +117,22 @@ class Runner:
         slot = self._side_file.enter_job(job.name)
         self._flush_soon()
         wishes: list[float] = []
-        occasion = self._occasion(job, memory, now, wishes.append)
+        hold = self._guard.hold_of(job, number)
+        occasion = self._occasion(job, memory, now, wishes.append, hold)
         handler = self._handlers(job.name, occasion)
         boot = self._clock.boot()
         return Run(
-            job, number, slot, handler, memory, boot, now, suspected=suspected,
+            job, number, slot, handler, memory, boot, now, hold, suspected=suspected,
             wishes=wishes,
         )  # fmt: skip
 
     def _occasion(
-        self, job: Job, memory: Memory, now: int, wish: Callable[[float], None]
+        self,
+        job: Job,
+        memory: Memory,
+        now: int,
+        wish: Callable[[float], None],
+        hold: Hold | None,
     ) -> Occasion:
         seen_before = job.first != BASELINE or memory.since is not None
 
@@ -135,6 +149,7 @@ class Runner:
             admit=lambda: self._admit(job.name),
             checkpoint=checkpoint,
             run_again=wish,
+            hold=hold,
         )
 
     def make(self, run: Run) -> tuple[Any, Failure | None]:
@@ -175,19 +190,28 @@ class Runner:
         return bound(job.function, args, named, offered)
 
     def end(self, run: Run, failure: Failure | None) -> None:
-        """Record a run's outcome, and what it remembers if it succeeded.
+        """Record a run's outcome, what it remembers, and whether its events are held.
 
         It goes along with the next commit.
         """
         self._side_file.leave(run.slot)
         new, known = run.handler.counts
         outcome = Outcome.COMPLETED if failure is None else Outcome.FAILED
+        self._store.tally.run(run.job.name, outcome)
         result = RunResult(outcome, self.now(), new, known, failure)
-        if run.left is None:
-            self._store.runs.close(run.number, result)
-        else:
+        keep: Work[None] | None = None
+        decide: Work[Verdict] | None = None
+        if run.left is not None:
             keep = self._states.keep_job(run.job.name, run.left, run.began)
-            self._store.runs.close(run.number, result, keep)
+        if run.hold is not None:
+            decide = self._guard.decide(run.job, run.number, run.began, run.hold)
+
+        def also(cursor: sqlite3.Cursor) -> Verdict:
+            if keep is not None:
+                keep(cursor)
+            return NOTHING if decide is None else decide(cursor)
+
+        self._store.runs.close(run.number, result, also, self._guard.decided)
         if run.suspected:
             self.clear(run)
         self._flush_soon()
@@ -198,8 +222,9 @@ class Runner:
         self._store.runs.set_crashes(run.job.name, 0)
         self._flush_soon()
 
-    def skip(self, job: str, row: int | None) -> int:
+    def skip(self, job: str, row: int | None, reason: str) -> int:
         """Record that a job was due and did not start; see `Runs.skip`."""
+        self._store.tally.skip(job, reason)
         number = self._store.runs.skip(job, self.now(), row)
         self._flush_soon()
         return number

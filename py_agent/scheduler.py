@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("py_agent.scheduler")
 
+# Why a run that is due does not begin.
+LATE, PAUSED, BUSY = "late", "paused", "busy"
+
 LOOP = "scheduler"  # its name where the loops prove that they go round
 
 LOOK_SECONDS = 10.0  # how late a suspend or a wall-clock change is noticed
@@ -229,7 +232,7 @@ class Scheduler:
             except StoreError as error:
                 log.error("when job %s ran last cannot be read: %s", entry.job.name, error)
             if self._timetable.add(entry, None if last is None else from_micros(last)):
-                self._skip(entry)
+                self._skip(entry, LATE)
             self._changed.notify_all()
 
     def _watch(self, job: Job) -> None:
@@ -273,7 +276,7 @@ class Scheduler:
             elif runs_late(entry.job, late):
                 self._due(entry)
             else:
-                self._skip(entry)
+                self._skip(entry, LATE)
         self._silence.tell_due()
         self._queue.begin_due()
 
@@ -300,7 +303,7 @@ class Scheduler:
             longest = BACKOFF.ceiling(known.crashes)
             self._timetable.move(entry, self._chance.uniform(longest / 2, longest), True)
         elif known.paused or entry.queued:
-            self._skip(entry)
+            self._skip(entry, PAUSED if known.paused else BUSY)
         else:
             entry.wanted = False
             self._queue.add(entry, known.crashes)
@@ -309,8 +312,8 @@ class Scheduler:
         """Try again soon, as the run that was due has not begun."""
         self._timetable.take_back(entry, BACKOFF.delay(1, self._chance))
 
-    def _skip(self, entry: Entry) -> None:
-        entry.skip_row = self._runner.skip(entry.job.name, entry.skip_row)
+    def _skip(self, entry: Entry, reason: str) -> None:
+        entry.skip_row = self._runner.skip(entry.job.name, entry.skip_row, reason)
 
     def _cancel(self, entry: Entry) -> None:
         self._schedule.cancel(entry)

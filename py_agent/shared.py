@@ -16,6 +16,11 @@ class Shared:
         self._lock = threading.RLock()
         self._made: dict[Any, Any] = {}
 
+    def put(self, make: Callable[[], T], made: T) -> None:
+        """Share what has been made elsewhere in place of what `make` would return."""
+        with self._lock:
+            self._made[make] = made
+
     def get(self, make: Callable[[], T]) -> T:
         """Return what `make` returned when it was called first."""
         with self._lock:

@@ -78,6 +78,10 @@ class Silence:
             job, job.expect_every, since, self._clock.boot() + left, silent
         )
 
+    def silent(self) -> dict[str, bool]:
+        """Return of each job that is watched whether it is silent; asks for no guard."""
+        return {name: each.silent for name, each in self._watched.copy().items()}
+
     def forget(self, job: Job) -> None:
         """Expect nothing of a job any more."""
         self._watched.pop(job.name, None)

@@ -103,9 +103,9 @@ class Supervisor:
             patience: seconds to wait for room in the socket.
             lines: what to say.
         """
-        if self._address is None:
+        if self._address is None or not self._lock.acquire(timeout=patience):
             return
-        with self._lock:
+        try:
             lines = {**self._unsent, **lines}
             text = "".join(f"{name}={printable(lines[name])}\n" for name in lines)
             try:
@@ -117,6 +117,8 @@ class Supervisor:
                 self._complain(error)
             else:
                 self._unsent = {}
+        finally:
+            self._lock.release()
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:
@@ -128,7 +130,7 @@ class Supervisor:
 
     def _extend(self, done: threading.Event) -> None:
         for _ in range(int(LONGEST_START / EXTENSION * 2)):
-            self.tell(STATUS="Starting", EXTEND_TIMEOUT_USEC=_usec(EXTENSION))
+            self.tell(1.0, STATUS="Starting", EXTEND_TIMEOUT_USEC=_usec(EXTENSION))
             if done.wait(EXTENSION / 2):
                 return
 

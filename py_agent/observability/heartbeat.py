@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..errors import HttpError
 from ..http.text import shown_url
 from ..retry import StopAgent
+from ..tally import Tally
 from .client import HEARTBEAT, UNAUTHORIZED, Verdict, post, verdict
 from .link import Link
 from .models import validate
@@ -91,6 +92,7 @@ def _beat(
             raise StopAgent(told) from error
         troubles.say(told)
     else:
+        handler.shared(Tally).beat = handler.clock.boot()
         troubles.end()
 
 

@@ -56,7 +56,10 @@ class CoreSettings(Settings, section="core", env_prefix="DK_"):
 
     agent_type: Word | None = None
     agent_key: Word
-    observability_service_account_key: SecretStr = Field(min_length=1)
+    observability_service_account_key: SecretStr = Field(
+        min_length=1,
+        description="a service account key of one project, made in Observability",
+    )
     observability_base_url: WebUrl
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] | None = None
     max_channel_capacity: int = Field(0, ge=0)

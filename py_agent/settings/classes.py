@@ -1,6 +1,7 @@
 """Settings classes: a section of agent.toml and a prefix in the environment.
 
-A class registers by being defined. A value in the file wins over the environment.
+A class registers by being defined. A value in the file wins over the environment, and
+that over the directories of secrets and the file of credentials.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ import re
 import sys
 from typing import Any, ClassVar, Unpack
 
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -20,46 +19,26 @@ from pydantic_settings import (
 from ..arguments import module_name, settings_classes
 from ..errors import ConfigError
 from .config import ENGINE_SECTIONS
-from .mistakes import aliases
-
-
-class _Environment(EnvSettingsSource):
-    """The environment; without a prefix only the variables that an alias names.
-
-    Otherwise a field called `path` or `user` would be read from PATH or USER.
-    """
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        if self.env_prefix:
-            return super().get_field_value(field, field_name)
-        for alias in aliases(field):
-            value = self.env_vars.get(alias if self.case_sensitive else alias.lower())
-            if value is not None:
-                return value, alias, False
-        return None, field_name, False
-
-    def prepare_field_value(
-        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
-    ) -> Any:
-        if value is None and not self.env_prefix:
-            return None
-        return super().prepare_field_value(field_name, field, value, value_is_complex)
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value  # what it should have been is told with all other mistakes
+from .sources import (
+    CredentialsBySection,
+    CredentialsByVariable,
+    Environment,
+    SecretFiles,
+)
 
 
 class Settings(BaseSettings):
     """The settings of a job or listener; a subclass names its section and prefix.
 
     `class ShopSettings(Settings, section="shop", env_prefix="DK_SHOP_")` is read from
-    `[shop]` of agent.toml and, for what is not there, from the variables `DK_SHOP_*`.
-    Without a section it is read from the environment only, without a prefix from the
-    file only. A job or listener gets it through an argument annotated with the class,
-    or by `handler.settings(ShopSettings)`.
+    `[shop]` of agent.toml and, for what is not there, from the variables `DK_SHOP_*`,
+    from files of these names in `$CREDENTIALS_DIRECTORY` and `$PY_AGENT_SECRETS_DIR`,
+    and from the JSON in `$PY_AGENT_CREDENTIALS_FILE`. Without a section it is not read
+    from agent.toml, without a prefix not from variables. A job or listener gets it
+    through an argument annotated with the class, or by `handler.settings(ShopSettings)`.
+
+    The `description` of a field is told when its value is missing: say what it is, and
+    where to get it.
 
     Args:
         values: the fields by name, as a test gives them.
@@ -90,8 +69,15 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return where values come from; what stands first wins."""
-        environment = _Environment(settings_cls)
-        return init_settings, environment, dotenv_settings, file_secret_settings
+        return (
+            init_settings,
+            Environment(settings_cls),
+            dotenv_settings,
+            file_secret_settings,
+            SecretFiles(settings_cls),
+            CredentialsBySection(settings_cls),
+            CredentialsByVariable(settings_cls),
+        )
 
 
 def _key(cls: type[Any]) -> tuple[str, str]:

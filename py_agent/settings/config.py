@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ..errors import ConfigError
@@ -29,6 +36,29 @@ STORE_VARIABLE = "PY_AGENT_DB_PATH"
 Number = Annotated[float, Strict()]  # true and false are no numbers
 
 
+def address(value: Any) -> tuple[str, int] | None:
+    """Return the host and port of a text such as "127.0.0.1:9464", or of a port alone.
+
+    A port alone is on this machine only; to be reached from others, one has to say so.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is None:
+        return None
+    host, colon, port = str(value).rpartition(":")
+    if isinstance(value, bool) or not (port.isascii() and port.isdecimal()):
+        raise ValueError("write a port of this machine, or an address, a colon and a port")
+    if not 0 < int(port) < 65_536:
+        raise ValueError("a port is a number from 1 to 65535")
+    if colon and not host:
+        raise ValueError(
+            "write the port alone for this machine only, or the address to be reached at "
+            "before the colon; 0.0.0.0 or [::] is every one that it has"
+        )
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
 class EngineSettings(BaseSettings):
     """The `[agent]` section and the `PY_AGENT_*` variables."""
 
@@ -41,6 +71,8 @@ class EngineSettings(BaseSettings):
     job_threads: int | None = Field(None, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] | None = None
     log_format: Literal["text", "json"] | None = None
+    # Any, or the library would take the variable's text for JSON.
+    metrics: Annotated[Any, BeforeValidator(address)] = None
 
 
 class JobEntry(BaseModel):
@@ -60,6 +92,7 @@ class JobEntry(BaseModel):
     expect_every: str | Number | None = None
     keep: Annotated[bool, Strict()] = False
     first: str | None = None
+    hold_above: Annotated[int, Strict()] | Literal["usual"] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 

@@ -1,4 +1,4 @@
-"""Where a setting was written, or could have been: in the file, or in a variable."""
+"""Where a setting was written, or could have been: in a file, or in a variable."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from ..arguments import SECTION
+from ..errors import ConfigError
 from .config import LOCAL
 from .mistakes import Location, aliases, alternatives, given, reasons
+from .stored import credentials, secret_files, variables
 
 JSON_KINDS = {"list_type", "dict_type", "model_type", "set_type", "tuple_type"}
 
@@ -39,23 +41,17 @@ class Places:
 
     def in_file(self, location: Location) -> str:
         """Return a place in the section, counting from 1."""
-        words = [str(each + 1 if isinstance(each, int) else each) for each in location]
-        return " ".join([self.section, *words])
-
-    def variables(self, name: str) -> list[str]:
-        """Return the variables from which a field is read, the usual one first."""
-        known = self.cls.model_fields.get(name)
-        prefix = self.cls.model_config.get("env_prefix")
-        own = [f"{prefix}{name}"] if prefix else []
-        found = [*own, *(aliases(known) if known else ())]
-        exact = self.cls.model_config.get("case_sensitive")
-        return found if exact else [each.upper() for each in found]
+        return f"{self.section} {_words(location)}".rstrip()
 
     def sentences(self, error: ValidationError) -> list[str]:
         """Return one sentence for each mistake, without the value."""
-        return alternatives(
-            self._told(location, kind, reason) for location, kind, reason in reasons(error)
-        )
+        missing, wrong = list[str](), list[tuple[str, str]]()
+        for location, kind, reason in reasons(error):
+            if kind == "missing" and len(location) == 1:
+                missing.append(self._missing(self._field(str(location[0]))))
+            else:
+                wrong.append(self._told(location, kind, reason))
+        return missing + alternatives(wrong)
 
     def _told(self, location: Location, kind: str, reason: str) -> tuple[str, str]:
         if not location:
@@ -66,34 +62,60 @@ class Places:
             inside = (written, *location[1:])
             shown = inside if kind == "missing" else given(self.values, inside)
             return self.in_file(shown), reason
-        if kind == "missing" and len(location) == 1:
-            return self._nowhere(name, reason)
+        hint = "; write it as JSON" if kind in JSON_KINDS else ""
         if variable := self._variable(name):
-            hint = "; write it as JSON" if kind in JSON_KINDS else ""
             return f"the environment: {variable}", reason + hint
+        if path := next(iter(self._secret_files(name).values()), None):
+            return str(path), reason + hint
+        if place := self._in_credentials(name, location, kind):
+            return place, reason
         return f"{self.cls.__module__}.{self.cls.__qualname__}: {name}: its default", reason
 
-    def _nowhere(self, name: str, reason: str) -> tuple[str, str]:
-        """Return the sentence about a missing value, and where it can be set."""
-        variables = " or ".join(self.variables(name))
-        if self.section and variables:
-            reason += f"; set it there, or {variables} in the environment"
-        if self.section:
-            return self.in_file((name,)), reason
-        if variables:
-            return f"the environment: {variables}", reason
-        where = f"{self.cls.__module__}.{self.cls.__qualname__}: {name}"
-        return where, f"{reason}; give the class a section= or env_prefix="
+    def _missing(self, name: str) -> str:
+        """Return the sentence about a missing value: what it is, and where it goes."""
+        known = self.cls.model_fields.get(name)
+        what = " ".join(((known.description if known else None) or "").split()).rstrip(".")
+        section, names = getattr(self.cls, SECTION), variables(self.cls, name)
+        if not section and not names:
+            where = f"{self.cls.__module__}.{self.cls.__qualname__}: {name}"
+            told = f"{where} is missing{what and f': {what}'}"
+            return f"{told}; give the class a section= or env_prefix="
+        title = f"[{section}] {name}" if section else names[0]
+        places = [f"in {self.path or LOCAL} as {title}"] if section else []
+        if names:
+            places.append(f"in the variable {' or '.join(names)}")
+            places.append(f"in a file {names[0]} in the directory of secrets")
+        return f"{title} is missing{what and f': {what}'}. Put it {_either(places)}"
+
+    def _secret_files(self, name: str) -> dict[str, Path]:
+        try:
+            return secret_files(self.cls, [name])
+        except ConfigError:
+            return {}
+
+    def _in_credentials(self, name: str, location: Location, kind: str) -> str:
+        """Return the place of a field in the file of credentials; "" if it is not there."""
+        try:
+            found = credentials(self.cls, [name])
+        except ConfigError:
+            return ""
+        sections = {f"[{getattr(self.cls, SECTION)}] ": found.section, "": found.variables}
+        for section, values in sections.items():
+            for key in values:
+                inside = (key, *location[1:])
+                shown = inside if kind == "missing" else given(values, inside)
+                return f"{found.path}: {section}{_words(shown)}"
+        return ""
 
     def _variable(self, name: str) -> str | None:
         """Return the variable that is set and that a field was read from."""
         exact = self.cls.model_config.get("case_sensitive")
         here = {each if exact else each.upper(): each for each in os.environ}
-        for variable in self.variables(name):
+        for variable in variables(self.cls, name):
             if variable in here:
                 return here[variable]
         delimiter = self.cls.model_config.get("env_nested_delimiter")
-        for variable in self.variables(name) if delimiter else ():
+        for variable in variables(self.cls, name) if delimiter else ():
             for each, real in here.items():
                 if each.startswith(variable + str(delimiter).upper()):
                     return real
@@ -110,3 +132,16 @@ class Places:
     @property
     def _prefix(self) -> str:
         return str(self.cls.model_config.get("env_prefix") or "").upper()
+
+
+def _words(location: Location) -> str:
+    """Return a place inside a section, counting from 1."""
+    return " ".join(str(each + 1 if isinstance(each, int) else each) for each in location)
+
+
+def _either(places: list[str]) -> str:
+    """Return places as a sentence lists them: `a`, `a or b`, `a, b, or c`."""
+    *first, last = places
+    if not first:
+        return last
+    return f"{', '.join(first)}{',' if len(first) > 1 else ''} or {last}"

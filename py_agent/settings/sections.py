@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,8 +20,10 @@ from ..arguments import settings_wanted
 from ..errors import ConfigError, UsageError
 from .classes import Settings, defined, full_name
 from .config import ENGINE_SECTIONS, find_config, is_shared, load
+from .exposed import exposure, holds_secrets, secret_arguments, secret_credentials
 from .mistakes import Location, misspelt, nearest, without_unknown
 from .places import Places
+from .stored import names_in_directories
 
 S = TypeVar("S", bound=Settings)
 
@@ -63,7 +65,8 @@ def check_settings(
 
     Checked is each class that a job or listener is to be handed, and each defined class
     that has a section in the file. A section of nobody may belong to another program
-    that shares the file, so only one that looks misspelt is a mistake.
+    that shares the file, so only one that looks misspelt is a mistake. A file with
+    secrets that others may open is a warning.
 
     Args:
         entries: the jobs and listeners.
@@ -72,11 +75,13 @@ def check_settings(
     Raises:
         ConfigError: every mistake, one sentence each.
     """
-    sections, problems = Sections(path), list[str]()
+    sections, problems, entries = Sections(path), list[str](), list(entries)
     sections.check(wanted_by(entries), problems)
     sections.check_names(problems, strict=False)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
+    for sentence in sections.exposed(entries):
+        log.warning("%s", sentence)
 
 
 def wanted_by(entries: Iterable[Registered]) -> list[type[Settings]]:
@@ -127,14 +132,16 @@ class Sections:
             return found  # type: ignore[no-any-return]
 
     def has_observability(self) -> bool:
-        """Return whether Observability is configured, in the file or the environment.
+        """Return whether Observability is configured: in agent.toml, the environment, or
+        by a file in a directory of secrets, as these are given to this agent alone.
 
+        The file of credentials does not count, as it may be shared with another agent.
         Asked before its settings classes are imported, which takes a while.
 
         Raises:
             ConfigError: the file cannot be read.
         """
-        names = {name.upper() for name in os.environ}
+        names = {name.upper() for name in os.environ} | names_in_directories()
         return "core" in self._content()[1] or not names.isdisjoint(OBSERVABILITY)
 
     def text(self, section: str, key: str, variable: str) -> str:
@@ -170,6 +177,26 @@ class Sections:
                 problems += (each for each in error.problems if each not in problems)
             except UsageError as error:
                 problems.append(str(error))
+
+    def exposed(self, entries: Iterable[Registered] = ()) -> list[str]:
+        """Return a sentence for each file with secrets that others may open.
+
+        Args:
+            entries: the jobs and listeners, as far as they are known.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        (path, content), entries = self._content(), list(entries)
+        classes = list(dict.fromkeys([*wanted_by(entries), *defined()]))
+        hidden = secret_arguments(each.function for each in entries)
+        secret = any(hidden & table.keys() for table in _tables(content)) or any(
+            isinstance(values := content.get(_section(cls) or ""), dict)
+            and holds_secrets(cls, values)
+            for cls in classes
+        )
+        files = [path if secret else None, secret_credentials(classes)]
+        return [sentence for each in files if each and (sentence := exposure(each))]
 
     def check_names(self, problems: list[str], strict: bool = True) -> None:
         """Check that each section belongs to somebody.
@@ -224,6 +251,8 @@ class Sections:
             made = cls(**places.values)
         except ValidationError as error:
             problems += places.sentences(error)
+        except ConfigError as error:
+            problems += error.problems
         except PydanticUserError as error:
             problems.append(f"{full_name(cls)}: {' '.join(error.message.split())}")
         except Exception as error:
@@ -235,6 +264,16 @@ class Sections:
 
 def _section(cls: type[Settings]) -> str | None:
     return cls.__py_agent_section__
+
+
+def _tables(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the arguments that the jobs and listeners of agent.toml are given."""
+    for key in ("jobs", "listeners"):
+        tables = content.get(key)
+        for table in tables if isinstance(tables, list) else ():
+            given = table.get("with") if isinstance(table, dict) else None
+            if isinstance(given, dict):
+                yield given
 
 
 def _places(

@@ -7,7 +7,7 @@ it enters a function.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import bindparam, func, literal_column, select, text, update
 
@@ -15,12 +15,13 @@ from ..errors import NotFoundError, UsageError
 from ..filters import Filter
 from .dialects import Statement, insert
 from .event_store import EventStore
+from .holding import HELD, OF_RUN, drop, held_reason, release, run_of, waiting
 from .lock import holder
 from .runs import pause_job, set_crashes
 from .side_file import MAX_KEY
 from .subscriptions import PAUSE, TOUCH, Subscription, erase
 from .subscriptions import read_all as read_subscriptions
-from .tables import BY_HAND, DROPPED, OWED, State, deliveries, jobs, store
+from .tables import BY_HAND, DROPPED, OWED, Outcome, State, deliveries, jobs, runs, store
 
 DeliveryId = tuple[int, int]
 MAX_ID = 40  # characters; two numbers as large as the store's keys can be
@@ -67,6 +68,8 @@ _OWE = Statement(
     "event_id", "subscription_id", "state", "attempts", "crashes", "due", "order_key",
 )  # fmt: skip
 _JOB = Statement(select(jobs.c.paused).where(jobs.c.name == bindparam("key")))
+_RAN = Statement(select(runs.c.id).where(runs.c.job == bindparam("key")).limit(1))
+_OUTCOME = Statement(select(runs.c.outcome).where(runs.c.id == bindparam("key")))
 
 
 def parse_id(text: str) -> DeliveryId:
@@ -147,6 +150,55 @@ def discard(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
                 )
         _TOUCH.run(cursor)
         return len(wanted)
+
+    return opened.writer.run(work)
+
+
+def release_held(opened: EventStore, job: str) -> int:
+    """Deliver what is held of a job; return how many deliveries that are.
+
+    Raises:
+        NotFoundError: there is no such job, or nothing of it is held.
+    """
+    return _decide(opened, job, release)
+
+
+def discard_held(opened: EventStore, job: str) -> int:
+    """Give up what is held of a job, as dealt with; return how many deliveries.
+
+    Raises:
+        NotFoundError: there is no such job, or nothing of it is held.
+    """
+    now = opened.now()
+    return _decide(opened, job, lambda cursor, due, why: drop(cursor, due, why, now))
+
+
+def _decide(
+    opened: EventStore, job: str, do: Callable[[sqlite3.Cursor, int, str], int]
+) -> int:
+    runs_on = holder(opened.path) is not None
+
+    def work(cursor: sqlite3.Cursor) -> int:
+        if all(each.run(cursor, key=job).fetchone() is None for each in (_JOB, _RAN)):
+            raise NotFoundError(f"the store knows no job named {job}")
+        count, going_on = do(cursor, HELD, held_reason(job)), False
+        for reason in waiting(cursor):
+            run = run_of(reason)
+            if run is None or run[1] != job:
+                continue
+            # What a run that did not end has left waits for the next run, or for us.
+            row = _OUTCOME.run(cursor, key=run[0]).fetchone()
+            if runs_on and row is not None and row[0] == Outcome.RUNNING:
+                going_on = True
+            else:
+                count += do(cursor, OF_RUN, reason)
+        if count == 0:
+            raise NotFoundError(
+                f"nothing of job {job} is held"
+                + ("; what its present run publishes waits for its end" if going_on else "")
+            )
+        _TOUCH.run(cursor)
+        return count
 
     return opened.writer.run(work)
 

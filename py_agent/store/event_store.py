@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
@@ -23,11 +24,12 @@ from ..errors import EventError, NotFoundError, StorageFault, StoreRefusedError
 from ..events import Event, Publication, Published, check_identity
 from ..filters import Filter
 from ..json_text import MAX_DATA, encode
+from ..tally import Tally
 from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
 from .last_calls import LastCalls
-from .owing import Committed, owe
+from .owing import Committed, owe, withhold
 from .queries import COLUMNS, event_of, query
 from .reader import Reader
 from .runs import Runs
@@ -53,6 +55,11 @@ _KNOWN = Statement(
 _OF_ID = Statement(select(*COLUMNS).where(events.c.id == bindparam("key")))
 _AFTER = Statement(
     select(*COLUMNS).where(events.c.id > bindparam("key")).order_by(events.c.id)
+)
+_NEW_OF_TYPES = Statement(
+    select(events.c.event_type, func.count())
+    .where(events.c.id > bindparam("key"))
+    .group_by(events.c.event_type)
 )
 _NEWEST = Statement(select(func.coalesce(func.max(events.c.id), 0)))
 _INSERT = Statement(
@@ -85,6 +92,7 @@ class EventStore:
         status = os.stat(path)
         self._file = (status.st_dev, status.st_ino)
         self.committed: Callable[[Committed], None] | None = None
+        self.tally = Tally()
         self._clock = clock
         self._max_data = max_data
         self.engine: Engine = open_engine(path, durability)
@@ -145,6 +153,7 @@ class EventStore:
         deliver: bool = True,
         source: str | None = None,
         depth: int = 0,
+        hold: str | None = None,
     ) -> Publication:
         """Store an event if it is new, together with the deliveries it owes.
 
@@ -155,6 +164,7 @@ class EventStore:
             deliver: false stores it as seen: no listener gets it.
             source: the job or listener that publishes.
             depth: how many listeners stand before it.
+            hold: the reason for which its deliveries are withheld; see `holding`.
 
         Returns:
             Whether it was new, and the stored event.
@@ -167,12 +177,14 @@ class EventStore:
         check_identity(event_type, identifier)
         key = {"event_type": event_type, "identifier": identifier}
         if self.reader.row(_KNOWN, **key) is not None:
+            self.tally.published(event_type, 0, 1)
             return Publication(False, read=lambda: self.find(event_type, identifier))
         self.check_file()
         draft = self._draft(event_type, identifier, data, source, depth, self._present())
         done = self.writer.run(
-            lambda cursor: self._store(cursor, draft, deliver), self._announce
+            lambda cursor: self._store(cursor, draft, deliver, hold), self.announce
         )
+        self.tally.published(event_type, int(done is not None), int(done is None))
         if done is None:
             return Publication(False, read=lambda: self.find(event_type, identifier))
         event = done.owed[0][0] if done.owed else _numbered(draft, done.first)
@@ -185,6 +197,7 @@ class EventStore:
         deliver: bool = True,
         source: str | None = None,
         depth: int = 0,
+        hold: str | None = None,
     ) -> Published:
         """Store many events, a thousand in a transaction.
 
@@ -194,6 +207,7 @@ class EventStore:
             deliver: as in `publish`.
             source: as in `publish`.
             depth: as in `publish`.
+            hold: as in `publish`.
 
         Returns:
             How many were offered, and how many were new.
@@ -209,10 +223,30 @@ class EventStore:
         while taken := list(itertools.islice(offered, BATCH)):
             created = self._present()
             drafts = [self._draft(*_triple(each), source, depth, created) for each in taken]
-            work = partial(self._store_many, drafts=drafts, deliver=deliver)
-            new = self.writer.run(work, self._announce)
+            fresh: Counter[str] = Counter()
+            work = partial(
+                self._store_many, drafts=drafts, deliver=deliver, hold=hold, fresh=fresh
+            )
+            new = self.writer.run(work, self.announce)
+            self.tally.published_many((each.event_type for each in drafts), fresh)
             result += Published(len(taken), new.last - new.first + 1 if new else 0)
         return result
+
+    def publish_within(
+        self, cursor: sqlite3.Cursor, event_type: str, identifier: str, data: Any,
+        source: str,
+    ) -> Committed | None:  # fmt: skip
+        """Store an event in the caller's transaction, with the deliveries it owes.
+
+        Returns:
+            What to announce after the commit; None if the event was known.
+
+        Raises:
+            EventError: the event is refused.
+        """
+        check_identity(event_type, identifier)
+        draft = self._draft(event_type, identifier, data, source, 0, self._present())
+        return self._store(cursor, draft, deliver=True)
 
     def find(self, event_type: str, identifier: str) -> Event:
         """Return the stored event of an identity.
@@ -259,7 +293,7 @@ class EventStore:
         return from_micros(to_micros(self._clock.now()))
 
     def _store(
-        self, cursor: sqlite3.Cursor, draft: Event, deliver: bool
+        self, cursor: sqlite3.Cursor, draft: Event, deliver: bool, hold: str | None = None
     ) -> Committed | None:
         """Insert one event and what it owes; None if it was known."""
         self._check_process()
@@ -268,14 +302,31 @@ class EventStore:
         id = cursor.lastrowid or 0
         if not deliver:
             return Committed(id, id)
-        owes = owe(cursor, self.subscriptions.current(cursor), [_numbered(draft, id)])
-        return Committed(id, id, owes)
+        index = self.subscriptions.current(cursor)
+        if hold is not None:
+            withhold(cursor, index, [_numbered(draft, id)], hold)
+            return Committed(id, id)
+        return Committed(id, id, owe(cursor, index, [_numbered(draft, id)]))
 
     def _store_many(
-        self, cursor: sqlite3.Cursor, drafts: list[Event], deliver: bool
+        self,
+        cursor: sqlite3.Cursor,
+        drafts: list[Event],
+        deliver: bool,
+        hold: str | None,
+        fresh: Counter[str],
     ) -> Committed | None:
-        """Insert a batch and what it owes; None if all were known."""
+        """Insert a batch and what it owes; None if all were known.
+
+        Args:
+            cursor: in the transaction.
+            drafts: the events to be.
+            deliver: as in `publish`.
+            hold: as in `publish`.
+            fresh: is told how many of each type were new.
+        """
         self._check_process()
+        fresh.clear()
         before = _NEWEST.run(cursor).fetchone()[0]
         _INSERT.run_many(cursor, map(_row, drafts))
         # Numbers are given in sequence under the writer, and none is ever deleted.
@@ -284,12 +335,20 @@ class EventStore:
             return None
         index = self.subscriptions.current(cursor)
         types = {draft.event_type for draft in drafts}
+        if len(types) == 1:
+            fresh.update({drafts[0].event_type: newest - before})
+        else:
+            fresh.update(dict(_NEW_OF_TYPES.run(cursor, key=before).fetchall()))
         if not deliver or not any(map(index.wants_type, types)):
             return Committed(before + 1, newest)
         stored = [event_of(row) for row in _AFTER.run(cursor, key=before).fetchall()]
+        if hold is not None:
+            withhold(cursor, index, stored, hold)
+            return Committed(before + 1, newest)
         return Committed(before + 1, newest, owe(cursor, index, stored))
 
-    def _announce(self, done: Committed | None) -> None:
+    def announce(self, done: Committed | None) -> None:
+        """Say what has just been committed; called in the order of commits."""
         if done is not None and self.committed is not None:
             self.committed(done)
 

@@ -12,12 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, case, func, not_, or_, select
 
 from ..clock import from_micros
 from ..errors import StoreRefusedError
 from . import schema, side_file
 from .dialects import damaged_values, open_to_read, storage_errors
+from .holding import HELD, OF_RUN, WITHHELD, at, held_job, run_of
 from .lock import holder
 from .subscriptions import NEVER
 from .tables import (
@@ -36,6 +37,7 @@ from .tables import (
 
 Row = dict[str, Any]
 
+_HELD = "held"  # counted for itself: it is available, and nobody is to work it off
 SEVERAL = 3  # attempts after which a failure is more than a bad moment
 
 
@@ -134,7 +136,32 @@ class Listing:
             found["paused"] = bool(row.paused)
             found["pause_reason"] = row.pause_reason
             found["state"] = row.state
+        for each in self.withheld():
+            if each["held"]:
+                name = each["job"]
+                rows.setdefault(name, {"name": name, **_NEVER_RAN})["held"] = each["events"]
         return sorted(rows.values(), key=lambda row: str(row["name"]))
+
+    def withheld(self) -> list[Row]:
+        """Return the jobs whose events are withheld, and how much of each.
+
+        `held` is true for what waits for a person, false for what waits for the end of
+        `run`, whose row says whether it is still going on.
+        """
+        rows: list[Row] = []
+        for due in (HELD, OF_RUN):
+            counted = self._connection.execute(
+                select(
+                    deliveries.c.reason,
+                    func.count(deliveries.c.event_id.distinct()).label("events"),
+                    func.count().label("deliveries"),
+                )
+                .where(*at(due))
+                .group_by(deliveries.c.reason)
+                .order_by(deliveries.c.reason)
+            )
+            rows += [_withheld_row(row) for row in counted]
+        return [row for row in rows if row["job"] is not None]
 
     def last_started(self) -> dict[str, datetime]:
         """Return when the last run of each job began; a skip is no run."""
@@ -158,21 +185,20 @@ class Listing:
         Args:
             now: the present in microseconds.
         """
+        state = case((WITHHELD, _HELD), else_=deliveries.c.state).label("kind")
         counted = self._connection.execute(
             select(
-                deliveries.c.subscription_id, deliveries.c.state, deliveries.c.reason,
+                deliveries.c.subscription_id, state, deliveries.c.reason,
                 func.count().label("how_many"),
             )
             .where(deliveries.c.state != State.COMPLETED)
-            .group_by(
-                deliveries.c.subscription_id, deliveries.c.state, deliveries.c.reason
-            )
+            .group_by(deliveries.c.subscription_id, state, deliveries.c.reason)
         )  # fmt: skip
         counts: dict[int, dict[str, int]] = {}
         for row in counted:
             if row.reason != DROPPED:
                 states = counts.setdefault(row.subscription_id, {})
-                states[row.state] = states.get(row.state, 0) + row.how_many
+                states[row.kind] = states.get(row.kind, 0) + row.how_many
         oldest, failing = self._oldest_owed(now), self._failing()
         found = self._connection.execute(select(subscriptions).order_by(subscriptions.c.id))
         return [
@@ -198,7 +224,7 @@ class Listing:
         found = self._connection.execute(
             select(deliveries.c.subscription_id, func.min(events.c.created))
             .join(events, events.c.id == deliveries.c.event_id)
-            .where(deliveries.c.state.in_(OWED))
+            .where(deliveries.c.state.in_(OWED), not_(WITHHELD))
             .where(
                 or_(
                     deliveries.c.due <= now,
@@ -252,12 +278,19 @@ def reading(path: Path) -> Iterator[Listing]:
         StoreMissingError: there is none.
         StoreError: it cannot be read.
     """
+    with connected(path) as connection:
+        yield Listing(path, connection)
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[Connection]:
+    """Lend a connection that can change nothing; as `reading` does."""
     schema.verify_current(path, writing=False)
     with storage_errors(path), damaged_values(path):
         engine = open_to_read(path)
         try:
             with engine.connect() as connection:
-                yield Listing(path, connection)
+                yield connection
         finally:
             engine.dispose()
 
@@ -303,7 +336,10 @@ def _delivery_row(row: Any, inside: frozenset[tuple[int, int]]) -> Row:
     }
 
 
-_NEVER_RAN: Row = {"last_run": None, "outcome": None, "error": None}
+_NEVER_RAN: Row = {
+    "last_run": None, "outcome": None, "error": None, "paused": False,
+    "pause_reason": None, "held": 0,
+}  # fmt: skip
 
 
 def _job_row(row: Any) -> Row:
@@ -314,6 +350,18 @@ def _job_row(row: Any) -> Row:
         "error": row.error,
         "paused": False,
         "pause_reason": None,
+        "held": 0,
+    }
+
+
+def _withheld_row(row: Any) -> Row:
+    run, job = run_of(row.reason) or (None, held_job(row.reason))
+    return {
+        "job": job,
+        "held": run is None,
+        "run": run,
+        "events": row.events,
+        "deliveries": row.deliveries,
     }
 
 
@@ -325,6 +373,7 @@ def _listener_row(row: Any, counts: dict[str, int], now: int) -> Row:
         "filter": json.loads(row.filter),
         "ordered_by": json.loads(row.ordered_by),
         "owed": sum(counts.get(state, 0) for state in OWED),
+        "held": counts.get(_HELD, 0),
         "parked": counts.get(State.PARKED, 0),
         "dead": counts.get(State.DISCARDED, 0),
         "in_code": not row.parked,

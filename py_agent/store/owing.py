@@ -9,12 +9,19 @@ from typing import Any
 from ..events import Event
 from ..matching import Index
 from .dialects import Statement, insert
+from .holding import OF_RUN
 from .subscriptions import Subscription
-from .tables import deliveries
+from .tables import State, deliveries
 
 _OWE = Statement(
     insert(deliveries).on_conflict_do_nothing(),
     "event_id", "subscription_id", "state", "attempts", "crashes", "due", "order_key",
+)  # fmt: skip
+
+_WITHHOLD = Statement(
+    insert(deliveries).on_conflict_do_nothing(),
+    "event_id", "subscription_id", "state", "attempts", "crashes", "due", "order_key",
+    "reason",
 )  # fmt: skip
 
 Owes = tuple[tuple[Subscription, str | None], ...]
@@ -58,6 +65,27 @@ def owe(
     if rows:
         _OWE.run_many(cursor, rows)
     return tuple(owed)
+
+
+def withhold(
+    cursor: sqlite3.Cursor, index: Index[Subscription], stored: list[Event], reason: str
+) -> None:
+    """Insert the deliveries of new events of a run, withheld until it ends.
+
+    Args:
+        cursor: the transaction's.
+        index: the subscriptions as of the transaction.
+        stored: the new events, with their numbers.
+        reason: which run they wait for.
+    """
+    withheld = {"state": State.AVAILABLE, "due": OF_RUN, "reason": reason}
+    rows = [
+        each.delivery_of(event, event.id) | withheld
+        for event in stored
+        for each in index.matching(event)
+    ]
+    if rows:
+        _WITHHOLD.run_many(cursor, rows)
 
 
 def _available(matching: list[Subscription], rows: list[dict[str, Any]]) -> Owes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, literal_column, select, update
 
@@ -47,6 +48,17 @@ _LAST_STARTED = Statement(
 _LATEST = Statement(
     select(runs.c.job, runs.c.started, runs.c.finished, runs.c.outcome, runs.c.error)
     .where(runs.c.outcome != Outcome.SKIPPED)
+    .order_by(runs.c.id.desc())
+    .limit(bindparam("most"))
+)
+_PUBLISHED = Statement(
+    select(runs.c.published)
+    .where(
+        runs.c.job == bindparam("key"),
+        runs.c.id < bindparam("run"),
+        runs.c.outcome == Outcome.COMPLETED,
+        runs.c.published > 0,
+    )
     .order_by(runs.c.id.desc())
     .limit(bindparam("most"))
 )
@@ -150,7 +162,11 @@ class Runs:
         return run
 
     def close(
-        self, run: int, result: RunResult, also: Work[None] = lambda cursor: None
+        self,
+        run: int,
+        result: RunResult,
+        also: Work[Any] = lambda cursor: None,
+        after: Callable[[Any], None] | None = None,
     ) -> None:
         """End a run; its row rides along with the next commit.
 
@@ -158,10 +174,11 @@ class Runs:
             run: its number.
             result: how it ended.
             also: what is to be written in the same transaction.
+            after: called with what that returned, once it is committed.
         """
         failure = result.failure
 
-        def work(cursor: sqlite3.Cursor) -> None:
+        def work(cursor: sqlite3.Cursor) -> Any:
             _CLOSE.run(
                 cursor,
                 key=run,
@@ -172,9 +189,9 @@ class Runs:
                 error=None if failure is None else str(failure),
                 traceback=None if failure is None else failure.traceback,
             )
-            also(cursor)
+            return also(cursor)
 
-        self._writer.ride(work)
+        self._writer.ride(work, after)
 
     def skip(self, job: str, at: int, run: int | None) -> int:
         """Record that a run was due and did not start; consecutive skips are one row.
@@ -267,6 +284,15 @@ class Runs:
                 published=0, duplicates=0, skips=skips,
             )
         )  # fmt: skip
+
+
+def published_before(cursor: sqlite3.Cursor, job: str, run: int, most: int) -> list[int]:
+    """Return how many events each of a job's runs before one published, the latest first.
+
+    Only runs that were completed and published any count.
+    """
+    rows = _PUBLISHED.run(cursor, key=job, run=run, most=most).fetchall()
+    return [row[0] for row in rows]
 
 
 def set_crashes(cursor: sqlite3.Cursor, name: str, crashes: int) -> None:

@@ -127,6 +127,11 @@ deliveries = Table(
     Column("order_key", Text),
     Column("reason", Text),
     Column("finished", BigInteger),
+    # Whether its listener's pace has let it in: it was called before, or a person said so.
+    Column("admitted", Boolean(create_constraint=False), nullable=False,
+           server_default=false()),
+    # The guarded run that it waits for, or by which it is held.
+    Column("held_run", BigInteger),
     Index(
         "owed_deliveries", "subscription_id", "due", "event_id",
         sqlite_where=_owed, postgresql_where=_owed,
@@ -158,11 +163,12 @@ attempt_errors = Table(
     Index("errors_of_delivery", "event_id", "subscription_id"),
 )
 
-# When throttled listeners were called last, for each key that they keep apart.
+# When throttled listeners were called last, for each key that they keep apart. Without a
+# foreign key: a release before it forgets a listener and knows nothing of these rows.
 last_calls = Table(
     "last_calls",
     metadata,
-    Column("subscription_id", Key, ForeignKey("subscriptions.id"), primary_key=True),
+    Column("subscription_id", Key, primary_key=True),
     Column("order_key", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
     sqlite_with_rowid=False,

@@ -22,9 +22,10 @@ from ..registry import Listener
 from .deliveries import Attempt, record
 from .dialects import Statement, damaged_values
 from .event_store import EventStore
+from .holding import OF_RUN, release, run_of, waiting
 from .runs import pause_job, set_crashes
 from .side_file import Inside
-from .subscriptions import CHANGE, PAUSE, TOUCH, Subscription, add, read_all
+from .subscriptions import CHANGE, NEVER, PAUSE, TOUCH, Subscription, add, read_all
 from .tables import IN_DOUBT, OWED, Outcome, State, deliveries, events, jobs, runs, store
 
 CRASH_LIMIT = 3  # times in a row that a call may end the process
@@ -62,6 +63,7 @@ _PARK = Statement(
     .where(
         deliveries.c.subscription_id == bindparam("key"),
         text("state IN ('available', 'retryable', 'running')"),
+        deliveries.c.due < NEVER,  # what is withheld is parked once it is released
     )
     .values(state=literal_column("'parked'"))
 )
@@ -108,6 +110,7 @@ def take_over(
     now: int,
     park: bool = True,
     services: Collection[str] = (),
+    unguarded: Collection[str] = (),
 ) -> Takeover:
     """Bring the store in line with this process.
 
@@ -118,6 +121,8 @@ def take_over(
         now: the present in microseconds.
         park: whether this process speaks for all listeners of the store.
         services: the names of the jobs that are services.
+        unguarded: the names of the jobs whose events are not withheld: what a run of
+            theirs has left so, from when that was otherwise, is delivered.
 
     Returns:
         What was found, for the log.
@@ -137,6 +142,10 @@ def take_over(
             error="the process ended while the job was running",
         )
         _adopt(cursor, known, park, found)
+        for reason in waiting(cursor):
+            run = run_of(reason)
+            if run is not None and run[1] in unguarded:
+                release(cursor, OF_RUN, reason)
         return found
 
     with damaged_values(opened.path):

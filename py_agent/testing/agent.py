@@ -354,6 +354,9 @@ class AgentUnderTest(Agent):
     def _attach(self) -> Any:
         return None if self._named_config is None else super()._attach()
 
+    def _listen_for_metrics(self) -> None:
+        """Take no address: the agent that this is a test of may be using it."""
+
     def _check_settings(self) -> None:
         if self._named_config is not None:
             super()._check_settings()
@@ -373,7 +376,8 @@ class AgentUnderTest(Agent):
 def _with(job: Job, arguments: dict[str, Any]) -> Job:
     """Return a job that is called with other arguments."""
     merged = {**job.arguments, **arguments}
-    return replace(make_job(job.function, job.name, job.args, merged), first=job.first)
+    made = make_job(job.function, job.name, job.args, merged)
+    return replace(made, first=job.first, hold_above=job.hold_above)
 
 
 def _has(data: Any, wanted: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from responses import RequestsMock
 
 from py_agent.testing import AgentUnderTest
 
+from ..ready_made.github_server import GithubServer
+from ..ready_made.todoist_server import TodoistServer
 from .conftest import ROOT, Run, Start
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,10 +39,16 @@ def commands(containing: str) -> list[str]:
     return found[0].strip().splitlines()
 
 
+def toml_with(text: str) -> str:
+    """Return the agent.toml in which a text occurs."""
+    (found,) = [block for block in blocks("toml") if text in block]
+    return found
+
+
 def prepare(folder: Path) -> None:
     """Write the README's files into the working directory."""
     (folder / "example.py").write_text(blocks("python")[0], encoding="utf-8")
-    (folder / "agent.toml").write_text(blocks("toml")[0], encoding="utf-8")
+    (folder / "agent.toml").write_text(toml_with("watch_folder"), encoding="utf-8")
     (folder / "inbox").mkdir()
     (folder / "inbox" / "a.txt").write_text("hello", encoding="utf-8")
 
@@ -49,8 +58,8 @@ def test_every_block_is_known_to_a_test() -> None:
     kinds = [kind for kind, _ in BLOCKS]
     assert sorted(set(kinds)) == ["python", "sh", "toml"]
     assert kinds.count("python") == 7  # that with tests is run by tests/kit
-    assert kinds.count("toml") == 3
-    assert kinds.count("sh") == 7
+    assert kinds.count("toml") == 4
+    assert kinds.count("sh") == 8
 
 
 def test_ten_lines_are_the_first_example() -> None:
@@ -74,10 +83,43 @@ def test_ten_lines_run_either_way(command: str, folder: Path, start: Start) -> N
     assert output.count("hello world") == 1
 
 
+def test_an_assigned_issue_becomes_a_task_and_a_row(
+    folder: Path, run: Run, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given the README's agent.toml and an issue, When its lines are typed, Then there is
+    one task and one row, also after a restart.
+    """
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    github, todoist = GithubServer(now, "..."), TodoistServer(now, "...")
+    monkeypatch.setenv("GITHUB_API_URL", github.host)
+    monkeypatch.setenv("TODOIST_API_URL", todoist.host)
+    (folder / "agent.toml").write_text(toml_with("add_issue"), encoding="utf-8")
+    github.assign(github.open_issue(8, title="Tea is out"))
+    mode, trial, forever = [shlex.split(line) for line in commands("chmod 600")]
+    try:
+        assert run(*mode).returncode == 0
+        tried = run(*trial)
+        assert "new       new_issue_assigned" in tried.stdout, tried.stderr
+        assert todoist.tasks == []
+        agent = start(*forever)
+        agent.wait_for("New event -> new_issue_assigned")
+        assert agent.stop() == 0
+        assert run(*forever, "--once").returncode == 0
+    finally:
+        github.close()
+        todoist.close()
+    assert [task["labels"] for task in todoist.tasks] == [["github"]]
+    rows = (folder / "issues.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["Issue", "Tea is out"]
+
+
 def test_the_agent_test_commands_do_what_is_said(folder: Path, run: Run) -> None:
     """Given the example, When the agent-test lines run, Then each does its part."""
     prepare(folder)
-    results = [run(*shlex.split(line)) for line in commands("agent-test")]
+    results = [run(*shlex.split(line)) for line in commands("agent-test -j example")]
     assert [each.returncode for each in results] == [0] * 6, [r.stderr for r in results]
     first, second, by_type, by_id, dropped, in_memory = [each.stdout for each in results]
     assert "new" in first and "hello world" in first
@@ -147,7 +189,7 @@ def test_the_settings_are_handed_over(folder: Path, run: Run) -> None:
 
 def test_the_ready_made_parts_are_planned(folder: Path, run: Run) -> None:
     """Given the README's second agent.toml, When it is planned, Then all of it is known."""
-    (folder / "agent.toml").write_text(blocks("toml")[1], encoding="utf-8")
+    (folder / "agent.toml").write_text(toml_with("websocket_reader"), encoding="utf-8")
     done = run("agent", "plan", "1h")
     assert (done.returncode, done.stderr) == (0, "")
     assert "issues" in done.stdout and "ticks" in done.stdout
@@ -165,7 +207,7 @@ def test_the_listener_example_runs(folder: Path, run: Run) -> None:
 def test_agent_toml_runs(folder: Path, run: Run, start: Start) -> None:
     """Given the README's agent.toml, When its two commands run, Then the file is found."""
     prepare(folder)
-    tomllib.loads(blocks("toml")[0])
+    tomllib.loads(toml_with("watch_folder"))
     forever, once = [shlex.split(line) for line in commands("agent go --once")]
     agent = start(*forever)
     agent.wait_for("file.created")
@@ -217,7 +259,7 @@ def test_every_setting_of_observability_is_mentioned() -> None:
 
 def test_the_observability_example_is_understood(folder: Path, run: Run) -> None:
     """Given the README's third agent.toml, When planned, Then the integration is there."""
-    (folder / "agent.toml").write_text(blocks("toml")[2], encoding="utf-8")
+    (folder / "agent.toml").write_text(toml_with("[core]"), encoding="utf-8")
     done = run("agent", "plan", "1h")
     assert (done.returncode, done.stderr) == (0, "")
     assert "airflow_runs" in done.stdout and "observability.heartbeat" in done.stdout

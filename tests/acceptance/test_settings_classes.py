@@ -125,7 +125,8 @@ def test_every_mistake_is_told_at_start(shop: Path, run: Run, words: list[str]) 
     assert done.returncode == 2
     for said in (
         "[shop]: there is no key 'ulr'; did you mean url?",
-        "[shop] url: field required; set it there, or DK_SHOP_URL in the environment",
+        "[shop] url is missing. Put it in agent.toml as [shop] url, in the variable "
+        "DK_SHOP_URL, or in a file DK_SHOP_URL in the directory of secrets",
         "[shop] token: input should be a valid string",
         "[mail] port: input should be a valid integer",
     ):

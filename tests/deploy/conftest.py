@@ -50,6 +50,13 @@ JOB = '''
 import os
 from pathlib import Path
 
+from py_agent import Settings
+from pydantic import SecretStr
+
+
+class ShopSettings(Settings, env_prefix="SHOP_"):
+    token: SecretStr
+
 
 def may_write(folder):
     try:
@@ -59,11 +66,10 @@ def may_write(folder):
     return True
 
 
-def around(handler):
-    secret = Path(os.environ["CREDENTIALS_DIRECTORY"], "SHOP_TOKEN").read_text()
+def around(handler, settings: ShopSettings):
     folders = ["/etc", "/opt/py_agent/current", "/var/lib", "/usr", "/root", "."]
     handler.publish("seen", "1", {
-        "secret_length": len(secret),
+        "secret_length": len(settings.token.get_secret_value()),
         "greeting": os.environ["GREETING"],
         "writable": [each for each in folders if may_write(each)],
         "user": os.getuid(),

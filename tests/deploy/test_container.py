@@ -25,13 +25,21 @@ JOB = """
 import os
 from pathlib import Path
 
-def around(handler):
+from py_agent import Settings
+from pydantic import SecretStr
+
+
+class ShopSettings(Settings, env_prefix="SHOP_"):
+    token: SecretStr
+
+
+def around(handler, settings: ShopSettings):
     try:
         Path("/agent/trace").write_text("")
         writable = True
     except OSError:
         writable = False
-    secret = Path(os.environ["CREDENTIALS_DIRECTORY"], "SHOP_TOKEN").read_text()
+    secret = settings.token.get_secret_value()
     seen = {"user": os.getuid(), "writable": writable, "secret": len(secret)}
     handler.publish("seen", "1", seen)
 """

@@ -235,6 +235,37 @@ def test_what_needs_a_person(
         assert words in each["problem"]
 
 
+@pytest.mark.parametrize(
+    ("pid", "outcome", "held", "said"),
+    [
+        (7, "running", True, "agent discard --held 'a job'"),
+        (7, "completed", False, "agent release 'a job' delivers them"),
+        (None, "running", False, "their run did not end"),
+        (7, "running", False, None),
+    ],
+)
+def test_events_that_are_withheld_need_a_person(
+    pid: int | None, outcome: str, held: bool, said: str | None
+) -> None:
+    """Given held events, or such as a run that did not end has left, Then doctor says
+    how to decide; those of a run that goes on need nobody.
+    """
+    row = {"job": "a job", "held": held, "events": 500, "deliveries": 1_000}
+    jobs = [job(name="a job", outcome=outcome)]
+    found = [row["problem"] for row in findings(pid, jobs, [], [], NOW, [row])]
+    told = [each for each in found if "500 of its events (1000 deliveries)" in each]
+    assert len(told) == (said is not None)
+    assert said is None or said in told[0]
+
+
+def test_files_that_others_may_open_need_a_person() -> None:
+    """Given sentences about two files, Then each is a finding, after those of the store."""
+    exposed = ["a: chmod 600 a", "b: chmod 600 b"]
+    found = list(findings(None, [], [], [], NOW, exposed=exposed))
+    assert [each["about"] for each in found] == ["agent", "secrets", "secrets"]
+    assert found[2]["problem"] == "b: chmod 600 b"
+
+
 def test_doctor_says_that_reports_fail_while_the_heart_beats(
     folder: Path, server: Observability, run: Run, start: Start
 ) -> None:

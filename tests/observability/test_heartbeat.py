@@ -154,3 +154,20 @@ def test_a_period_can_be_chosen(beating: AgentUnderTest, server: Observability) 
     beating.advance(minutes=1)
     assert len(beats(server)) == 7
     configure(beating, server)
+
+
+def test_the_age_of_a_beat_is_told(beating: AgentUnderTest, server: Observability) -> None:
+    """Given metrics, When beats arrive and then do not, Then their age says so."""
+
+    def age() -> float:
+        assert beating._engine is not None
+        text = beating._engine.metrics()()[0].decode()
+        wanted = "py_agent_heartbeat_age_seconds "
+        [found] = [line for line in text.splitlines() if line.startswith(wanted)]
+        return float(found.removeprefix(wanted))
+
+    beating.advance(90)
+    assert age() == 30
+    server.change_key("another")
+    beating.advance(600)
+    assert age() == 630

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from listeners.append_csv import HEADER, append_csv
+from listeners.append_csv import append_csv
 from listeners.log_event import log_event
-from py_agent import Event
+from listeners.spreadsheet import row_key
+from py_agent import Event, Pause
 
+HEADER = ("created", "event_type", "identifier", "source", "data", "delivery")
 MOMENT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
@@ -39,8 +41,22 @@ def test_one_header_and_a_row_each(tmp_path: Path) -> None:
     append_csv(event("2", "tea, hot", "2.1"), file)
     assert rows(file) == [
         list(HEADER),
-        ["2026-01-05T12:00:00+00:00", "a", "1", "job", '{"x": 1}', "1.1"],
-        ["2026-01-05T12:00:00+00:00", "a", "2", "job", '"tea, hot"', "2.1"],
+        [
+            "2026-01-05T12:00:00+00:00",
+            "a",
+            "1",
+            "job",
+            '{"x": 1}',
+            row_key(event("1", key="1.1")),
+        ],
+        [
+            "2026-01-05T12:00:00+00:00",
+            "a",
+            "2",
+            "job",
+            '"tea, hot"',
+            row_key(event("2", key="2.1")),
+        ],
     ]
 
 
@@ -49,8 +65,9 @@ def test_a_repeated_delivery_adds_nothing(tmp_path: Path) -> None:
     file = tmp_path / "seen.csv"
     for _ in range(3):
         append_csv(event(key="7.2"), file)
-    append_csv(event(key="17.2"), file)
-    assert [row[-1] for row in rows(file)[1:]] == ["7.2", "17.2"]
+    append_csv(event("2", key="17.2"), file)
+    append_csv(event("2", key="17.3"), file)  # another listener on the same file
+    assert [row[2] for row in rows(file)[1:]] == ["1", "2", "2"]
 
 
 @pytest.mark.parametrize(
@@ -62,8 +79,8 @@ def test_a_torn_row_is_removed(tmp_path: Path, torn: str) -> None:
     append_csv(event(key="1.1"), file)
     with file.open("a", encoding="utf-8") as out:
         out.write(torn)
-    append_csv(event(key="2.1"), file)
-    assert [row[-1] for row in rows(file)] == ["delivery", "1.1", "2.1"]
+    append_csv(event("2", key="2.1"), file)
+    assert [row[2] for row in rows(file)] == ["identifier", "1", "2"]
 
 
 @pytest.mark.parametrize("content", ["name,score\nAda,1\nBob,2", "a note", "\n"])
@@ -71,7 +88,7 @@ def test_a_file_of_someone_else_is_left_alone(tmp_path: Path, content: str) -> N
     """Given a file with other columns, When an event comes, Then it stays as it is."""
     file = tmp_path / "mine.csv"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(ValueError, match="does not begin with the columns"):
+    with pytest.raises(Pause, match="has no column 'created'"):
         append_csv(event(), file)
     assert file.read_text(encoding="utf-8") == content
 
@@ -93,7 +110,7 @@ def test_a_line_break_in_a_text_stays_in_its_row(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    """Given no room for another row, When appended, Then OSError and the file is whole."""
+    """Given no room for another row, When appended, Then it waits and the file is whole."""
     file = tmp_path / "seen.csv"
     append_csv(event(key="1.1"), file)
     before = file.read_bytes()
@@ -101,7 +118,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(Pause, match="cannot be written: only 10 of"):
             append_csv(event("2", "x" * 100, "2.1"), file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

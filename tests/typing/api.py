@@ -46,7 +46,8 @@ def listener(event: Event, handler: Handler) -> None:
 listener(event=Event("a", "1"), handler=agent.handler)
 
 agent.add_job(job, every="10 minutes", path="inbox")
-agent.add_job(job, at="02:30", name="nightly", path="inbox")
+agent.add_job(job, at="02:30", name="nightly", path="inbox", hold_above=50)
+agent.add_job(job, at="03:30", name="guarded", path="inbox", hold_above="usual")
 agent.add_listener(listener, ordered_by=("data.a", "identifier"), concurrency=2)
 agent.schedule.every(10).minutes.do(job, path="inbox", name="often").tag("polls")
 drained: bool = agent.drain(timeout=10)

@@ -325,3 +325,41 @@ def test_our_own_sections_in_the_shared_file_are_checked() -> None:
     assert problems() == [
         f"{files.SHARED}: [agent]: there is no key 'grce'; did you mean grace?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        ('"9464"', ("127.0.0.1", 9464)),
+        ('"0.0.0.0:80"', ("0.0.0.0", 80)),
+        ('"[::1]:80"', ("::1", 80)),
+        ('"localhost:80"', ("localhost", 80)),
+    ],
+)
+def test_metrics_are_told_at_an_address(
+    write: Write, monkeypatch: pytest.MonkeyPatch, written: str, found: tuple[str, int]
+) -> None:
+    """A port alone is of this machine only."""
+    assert read_config(write(f"[agent]\nmetrics = {written}")).engine.metrics == found
+    monkeypatch.setenv("PY_AGENT_METRICS", written.strip('"'))
+    assert read_config().engine.metrics == found
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ('":9464"', "write the port alone for this machine only"),
+        ('"localhost"', "write a port of this machine"),
+        ('"localhost:http"', "write a port of this machine"),
+        ("true", "write a port of this machine"),
+        ("70000", "a port is a number from 1 to 65535"),
+        ("0", "a port is a number from 1 to 65535"),
+    ],
+)
+def test_an_address_that_is_none_is_a_mistake(
+    write: Write, written: str, told: str
+) -> None:
+    """All addresses of a machine are never meant by leaving something out."""
+    [problem] = problems(write(f"[agent]\nmetrics = {written}"))
+    assert "[agent] metrics: " + told in problem

@@ -20,15 +20,18 @@ HOUSE = PACKAGE.parent  # the checkout
 ORDER = """
     errors clock json_text identity events failures filters retry lengths matching
     arguments
-    settings.mistakes settings.conversion settings.config settings.places
-    settings.classes settings.sections settings.kinds settings.__init__ registry signals
-    stopping timeouts threads pulse supervisor timing phrases planning service memory
+    settings.mistakes settings.conversion settings.config settings.stored settings.places
+    settings.sources settings.classes settings.exposed settings.sections settings.kinds
+    settings.__init__ registry signals
+    tally stopping timeouts threads pulse supervisor timing phrases planning service memory
     store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
-    store.backups store.schema store.subscriptions store.deliveries store.runs store.states
+    store.backups store.schema store.subscriptions store.holding store.deliveries
+    store.runs store.states
     store.last_calls store.queries store.owing store.event_store store.takeover
-    store.by_hand
-    store.listing open_store backpressure http.text http.secrets http.waits http.changes
+    store.by_hand store.measures store.listing store.stretch store.history
+    store.delivery_history
+    open_store backpressure http.text http.secrets http.waits http.changes
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session
     http.paging http.__init__ shared own_log occasion context absence
     observation
@@ -38,9 +41,10 @@ ORDER = """
     observability.settings
     observability.credentials observability.integrations observability.reporting
     observability.client observability.link observability.__init__ outcomes
-    pacing lanes roster calls deliverer trials runner timetable forecast run_queue
+    pacing lanes roster calls deliverer trials flood runner timetable forecast run_queue
     silence fluent observability.heartbeat observability.run_reports
-    observability.attach scheduler dispatcher engine foreground choices logs noting agent
+    observability.attach scheduler dispatcher metrics metrics_server engine
+    foreground choices logs noting agent
     loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
     testing.isolation testing.agent testing.__init__ pytest_plugin utils
 """.split()  # fmt: skip
@@ -62,6 +66,7 @@ OWNERS = {
     "tzlocal": ["timing"],
     "pytest": ["pytest_plugin"],
     "responses": ["pytest_plugin"],
+    "prometheus_client": ["metrics"],
     "websocket": ["websockets.connection"],
     "click": [],
     "rich": [],

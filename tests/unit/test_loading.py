@@ -96,6 +96,24 @@ def test_functions_by_name(folder: Path, name: str, said: str | None) -> None:
     assert said in str(caught.value)
 
 
+def test_a_module_is_its_function_of_the_same_name(folder: Path) -> None:
+    """Given a module in a package, When only it is named, Then its function is meant."""
+    (folder / "rooms").mkdir()
+    write(folder / "rooms", "kitchen", "def kitchen(): pass\ndef sink(): pass\n")
+    write(folder / "rooms", "broken", "1 / 0\n")
+    write(folder / "rooms", "bath", "value = 1\n")
+
+    assert load_function("rooms.kitchen") is load_function("rooms.kitchen.kitchen")
+    assert load_function("rooms.kitchen.sink").__name__ == "sink"
+    for name, said in [
+        ("rooms.kitchn", "did you mean kitchen"),
+        ("rooms.broken", "broken.py:1: ZeroDivisionError"),
+        ("rooms.bath", "module rooms.bath has no function 'bath'"),
+    ]:
+        with pytest.raises(LoadError, match=said):
+            load_function(name)
+
+
 def test_arguments_are_converted_by_annotation(tmp_path: Path) -> None:
     """Relative paths are relative to the file that names them."""
 
@@ -202,7 +220,8 @@ def test_settings_are_checked_with_all_the_rest(folder: Path) -> None:
     text = "[shop]\npages = 'x'\n[shpo]\n[[jobs]]\nrun = 'mine.job'\nevry = 5\n"
     config(folder, text)
     told = "\n".join(mistakes())
-    for said in ("[[jobs]] 1: there is no key 'evry'", "[shop] pages: ", "[shop] url: ",
+    for said in ("[[jobs]] 1: there is no key 'evry'", "[shop] pages: ",
+                 "[shop] url is missing. Put it in agent.toml as [shop] url, in the ",
                  "there is no section 'shpo'; did you mean shop?"):  # fmt: skip
         assert said in told
     assert len(told.splitlines()) == 4

@@ -69,6 +69,11 @@ def test_no_schedule_or_two_are_refused(options: dict[str, Any]) -> None:
         ({"every": 1, "grace": "soon"}, "'soon' is no length of time"),
         ({"every": 1, "grace": -1}, "grace"),
         ({"every": 1, "expect_every": 0}, "must be longer than"),
+        ({"every": 1, "hold_above": 0}, "hold_above is a number of new events, 1 or more"),
+        ({"every": 1, "hold_above": -3}, "hold_above"),
+        ({"every": 1, "hold_above": True}, "hold_above"),
+        ({"every": 1, "hold_above": 2.5}, "not 2.5"),
+        ({"every": 1, "hold_above": "often"}, "or 'usual', not 'often'"),
         ({"every": 1, "expect_every": "an hour"}, "is no length of time"),
     ],
 )
@@ -85,7 +90,7 @@ def test_what_means_nothing_is_refused(options: dict[str, Any], said: str) -> No
     [
         {"every": 1}, {"at": "02:30"}, {"cron": "* * * * *"}, {"tz": "UTC"},
         {"at_start": True}, {"at_start": False}, {"misfire": "skip"}, {"grace": 1},
-        {"expect_every": 1}, {"first": "baseline"},
+        {"expect_every": 1}, {"first": "baseline"}, {"hold_above": 50},
     ],
 )  # fmt: skip
 def test_a_service_has_no_schedule(other: dict[str, Any]) -> None:
@@ -103,6 +108,12 @@ def test_lengths_of_time_are_read_as_people_write_them() -> None:
 def test_what_is_not_said_is_coalesced_and_no_baseline() -> None:
     """Given a schedule alone, When planned, Then missed runs become one."""
     assert plan_of(every=1).options == {"misfire": "coalesce", "first": None}
+
+
+@pytest.mark.parametrize("limit", [1, 50, "usual"])
+def test_a_guard_is_kept(limit: int | str) -> None:
+    """Given a number or "usual", When planned, Then the job has it."""
+    assert plan_of(every=1, hold_above=limit).options["hold_above"] == limit
 
 
 def test_a_grace_of_nothing_is_no_grace() -> None:

@@ -148,10 +148,10 @@ def test_every_mistake_of_a_class_is_told_at_once(
         f"{path}: [shop] hosts 2 port: field required",
         f"{path}: [shop] server port: input should be a valid integer, "
         "unable to parse string as an integer",
-        f"{path}: [shop] url: field required; set it there, or DK_SHOP_URL in the "
-        "environment",
-        f"{path}: [shop] token: field required; set it there, or DK_SHOP_TOKEN in the "
-        "environment",
+        f"[shop] url is missing. Put it in {path} as [shop] url, in the variable "
+        "DK_SHOP_URL, or in a file DK_SHOP_URL in the directory of secrets",
+        f"[shop] token is missing. Put it in {path} as [shop] token, in the variable "
+        "DK_SHOP_TOKEN, or in a file DK_SHOP_TOKEN in the directory of secrets",
         "the environment: DK_SHOP_PAGES: input should be a valid integer, unable to parse "
         "string as an integer",
         "the environment: DK_SHOP_LABELS: input should be a valid dictionary; "
@@ -162,8 +162,8 @@ def test_every_mistake_of_a_class_is_told_at_once(
 def test_a_missing_value_names_both_places_without_a_file() -> None:
     """The file that a user would write."""
     assert problems(shop())[0] == (
-        "agent.toml: [shop] url: field required; set it there, or DK_SHOP_URL in the "
-        "environment"
+        "[shop] url is missing. Put it in agent.toml as [shop] url, in the variable "
+        "DK_SHOP_URL, or in a file DK_SHOP_URL in the directory of secrets"
     )
 
 
@@ -180,10 +180,36 @@ def test_a_missing_value_names_the_one_place_that_there_is(write: Write) -> None
         url: str
 
     path = write("")
-    assert problems(InFile, path) == [f"{path}: [shop] url: field required"]
-    assert problems(InEnvironment, path) == ["the environment: DK_SHOP_URL: field required"]
+    assert problems(InFile, path) == [
+        f"[shop] url is missing. Put it in {path} as [shop] url"
+    ]
+    assert problems(InEnvironment, path) == [
+        "DK_SHOP_URL is missing. Put it in the variable DK_SHOP_URL or in a file "
+        "DK_SHOP_URL in the directory of secrets"
+    ]
     [told] = problems(Nowhere, path)
-    assert told.endswith("url: field required; give the class a section= or env_prefix=")
+    assert told.endswith("url is missing; give the class a section= or env_prefix=")
+
+
+def test_a_missing_value_says_what_it_is_and_where_to_get_it() -> None:
+    """In the words of the field's description, on one line."""
+
+    class Github(Settings, section="github", env_prefix="GITHUB_"):
+        token: SecretStr = Field(
+            description="""a classic personal access token with the scope
+            notifications, from github.com/settings/tokens."""
+        )
+
+    class Alone(Settings, env_prefix="GITHUB_"):
+        token: SecretStr = Field(description="a token")
+
+    assert problems(Github) == [
+        "[github] token is missing: a classic personal access token with the scope "
+        "notifications, from github.com/settings/tokens. Put it in agent.toml as "
+        "[github] token, in the variable GITHUB_TOKEN, or in a file GITHUB_TOKEN in the "
+        "directory of secrets"
+    ]
+    assert problems(Alone)[0].startswith("GITHUB_TOKEN is missing: a token. Put it in the")
 
 
 def test_without_a_prefix_no_variable_is_read_by_chance(write: Write) -> None:
@@ -204,7 +230,7 @@ def test_a_variable_that_an_alias_names_is_read(
         token: str = Field(validation_alias="SHOP_OLD_TOKEN")
 
     told = problems(Named, write(""))
-    assert "set it there, or SHOP_OLD_TOKEN in the environment" in told[0]
+    assert "[shop] token, in the variable SHOP_OLD_TOKEN, or in a file SHOP_OLD_" in told[0]
     monkeypatch.setenv("SHOP_OLD_TOKEN", "variable")
     assert Sections(write("")).get(Named).token == "variable"
     assert Sections(write('[shop]\ntoken = "file"')).get(Named).token == "file"
@@ -442,7 +468,7 @@ def test_classes_asked_for_and_sections_in_the_file_are_checked(write: Write) ->
     with pytest.raises(ConfigError) as caught:
         check_settings([Entry(Asked), Entry(Asked)], path)
     first, second = caught.value.problems
-    assert first == "the environment: DK_SHOP_URL: field required"
+    assert first.startswith("DK_SHOP_URL is missing. Put it in the variable DK_SHOP_URL")
     assert second.startswith(f"{path}: [present] size: ")
     assert Absent in defined()
     assert Present in defined()

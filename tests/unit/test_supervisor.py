@@ -119,6 +119,15 @@ def test_what_found_no_room_is_said_later(
     assert listening.recv(999) == b"READY=1\nSTATUS=on\n"
 
 
+def test_a_ping_never_waits(listening: socket.socket) -> None:
+    """Not even for another thread that waits for room: it would hold up a loop."""
+    told = Supervisor(listening.getsockname(), 10)
+    with told._lock:
+        told.ping()
+    with pytest.raises(BlockingIOError):
+        listening.recv(999)
+
+
 def test_a_long_start_asks_for_time(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""The page of `agent report`: what a store holds, as plots."""

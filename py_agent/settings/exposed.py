@@ -1,0 +1,95 @@
+"""Which files hold secrets, and whether others than their owner may open them."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+from pydantic_settings import BaseSettings
+
+from ..errors import ConfigError
+from .mistakes import aliases
+from .stored import credentials, is_of_systemd
+
+OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
+
+
+def is_secret(annotation: Any, within: frozenset[Any] = frozenset()) -> bool:
+    """Return whether a value of this type is a secret, or may have one in it.
+
+    Args:
+        annotation: the type.
+        within: the models that this stands in, which need not be looked at again.
+    """
+    kind = typing.get_origin(annotation) or annotation
+    if isinstance(kind, type) and issubclass(kind, SecretStr | SecretBytes | Secret):
+        return True
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind not in within and bool(secret_fields(kind, within | {kind}))
+    return any(is_secret(each, within) for each in typing.get_args(annotation))
+
+
+def secret_fields(
+    model: type[BaseModel], within: frozenset[Any] = frozenset()
+) -> list[str]:
+    """Return the names of the fields of a model that are secrets."""
+    fields = model.model_fields.items()
+    return [name for name, field in fields if is_secret(field.annotation, within)]
+
+
+def holds_secrets(cls: type[BaseSettings], values: Mapping[str, Any]) -> bool:
+    """Return whether there is a secret among the values of a settings class."""
+    return any(
+        key in values
+        for name in secret_fields(cls)
+        for key in (name, *aliases(cls.model_fields[name]))
+    )
+
+
+def secret_arguments(functions: Iterable[Callable[..., Any]]) -> set[str]:
+    """Return the names of the arguments of jobs and listeners that are secrets."""
+    found: set[str] = set()
+    for function in functions:
+        try:
+            hints = typing.get_type_hints(function)
+        except Exception:
+            continue  # an annotation that means nothing here says nothing of a secret
+        found.update(name for name, hint in hints.items() if is_secret(hint))
+    return found
+
+
+def secret_credentials(classes: Iterable[type[BaseSettings]]) -> Path | None:
+    """Return the file of credentials if it holds a secret of any of these classes."""
+    for cls in classes:
+        try:
+            found = credentials(cls, secret_fields(cls))
+        except ConfigError:
+            return None  # told with what is to be read from it
+        if found.section or found.variables:
+            return found.path
+    return None
+
+
+def exposure(path: Path) -> str:
+    """Return the sentence about a file with secrets; "" if only its owner may open it.
+
+    The files that systemd has made have modes of their own and are left alone.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    if not mode & OTHERS or is_of_systemd(path):
+        return ""
+    readable = mode & (stat.S_IRGRP | stat.S_IROTH)
+    writable = mode & (stat.S_IWGRP | stat.S_IWOTH)
+    may = " and ".join(["read"] * bool(readable) + ["write"] * bool(writable))
+    return (
+        f"{path} holds secrets, and others than its owner may {may} it: "
+        f"chmod 600 {shlex.quote(str(path))}"
+    )
