@@ -241,7 +241,7 @@ def inside(process: subprocess.Popen[bytes], image: Container, *words: str) -> s
          "agent", *words],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return done.stdout if done.returncode == 0 else ""
+    return done.stdout + done.stderr
 
 
 def test_the_container_runs_and_is_healthy(
