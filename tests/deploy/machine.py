@@ -132,6 +132,7 @@ def booted(folder: Path) -> Iterator[Machine]:
         yield machine
     finally:
         off(process)
+        shutil.rmtree(root)  # hundreds of megabytes, and files of users that are not here
 
 
 def off(process: subprocess.Popen[bytes]) -> None:

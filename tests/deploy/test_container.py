@@ -178,7 +178,7 @@ class Container:
 @pytest.fixture(scope="module")
 def image(
     site: Site, rehearsed: Played, tmp_path_factory: pytest.TempPathFactory
-) -> Container:
+) -> Iterator[Container]:
     """What the Dockerfile makes."""
     assert rehearsed.code == 0, rehearsed.output
     folder = tmp_path_factory.mktemp("image")
@@ -193,7 +193,8 @@ def image(
         made[name] = Container(folder / name, folder / "wheels", dict(made))
         for step in steps:
             made[name].take(step)
-    return made["final"]
+    yield made["final"]
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -237,7 +238,7 @@ def inside(process: subprocess.Popen[bytes], image: Container, *words: str) -> s
     variables = [f"{name}={value}" for name, value in image.variables.items()]
     done = subprocess.run(
         ["nsenter", f"--target={first}", "--mount", "--uts", "--ipc", "--net", "--pid",
-         "--setuid=10001", "--setgid=10001", "--wd=/agent", "env", "-i", *variables,
+         "--setuid=10001", "--setgid=10001", "env", "--chdir=/agent", "-i", *variables,
          "agent", *words],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
