@@ -6,17 +6,20 @@ import re
 
 from .conftest import ROOT, Played, Site
 
-PAGE = (ROOT / "docs/deploying.md").read_text(encoding="utf-8")
-PLAYBOOK = (ROOT / "deploy.yaml").read_text(encoding="utf-8")
+
+def text(name: str) -> str:
+    """Return a file of the checkout."""
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_every_variable_is_documented_and_used() -> None:
     """Given the playbook, When its head is compared, Then no variable is missing there."""
-    head = set(re.findall(r"^#   (agent_\w+)", PLAYBOOK, re.MULTILINE))
-    used = set(re.findall(r"\{\{ (agent_\w+) \| default", PLAYBOOK))
+    playbook = text("deploy.yaml")
+    head = set(re.findall(r"^#   (agent_\w+)", playbook, re.MULTILINE))
+    used = set(re.findall(r"\{\{ (agent_\w+) \| default", playbook))
     assert head == used
-    inventory = (ROOT / "inventory.example").read_text(encoding="utf-8")
-    assert set(re.findall(r"\bagent_[a-z_]+", PAGE + inventory)) <= used
+    told = text("docs/deploying.md") + text("inventory.example")
+    assert set(re.findall(r"\bagent_[a-z_]+", told)) <= used
 
 
 def test_a_backup_is_restored_as_the_page_says(site: Site, deployed: Played) -> None:
@@ -27,7 +30,8 @@ def test_a_backup_is_restored_as_the_page_says(site: Site, deployed: Played) -> 
     name = site.machine.run(f"ls {daily} | tail -1").stdout.strip()
     assert "New event" in site.agent("publish restored after")
 
-    (commands,) = re.findall(r"```console\n(sudo systemctl stop.*?)```", PAGE, re.DOTALL)
+    page = text("docs/deploying.md")
+    (commands,) = re.findall(r"```console\n(sudo systemctl stop.*?)```", page, re.DOTALL)
     site.machine.run(
         "set -e\n" + commands.replace("sudo ", "").replace("NAME.backup", name)
     )
