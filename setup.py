@@ -97,8 +97,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "agent=py_agent.cli.agent:main",
-            "agent-test=py_agent.cli.agent_test:main",
+            "agent=py_agent.cli.entry:agent",
+            "agent-test=py_agent.cli.entry:agent_test",
         ],
         "pytest11": ["py_agent = py_agent.pytest_plugin"],
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from py_agent.cli.interruptible import Interruptible
 
 # Each command's module is imported when it is asked for, so that --help is quick.
 _COMMANDS = {
@@ -28,7 +29,7 @@ _COMMANDS = {
 }
 
 
-class _Group(click.Group):
+class _Group(Interruptible, click.Group):
     """Finds commands by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from py_agent.cli import output
+from py_agent.cli.interruptible import Interruptible
 from py_agent.cli.options import Common, common
 from py_agent.cli.output import text
 
@@ -21,7 +22,7 @@ def _refuse_rm(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Interruptible, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="py-agent", prog_name="agent-test")
 @click.option("-j", "--job", metavar="JOB", help="Run this job once: module.job.")
 @click.option(

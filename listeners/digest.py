@@ -7,9 +7,10 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from py_agent import Event, Handler, Snooze, at_path
+from py_agent import Event, EventError, Handler, Snooze, at_path
 
-MOST_TEXT = 500_000  # characters of JSON in a list; what comes after that is only counted
+MOST_TEXT = 200_000  # characters of JSON in a list; what comes after that is only counted
+MOST_DATA = 50_000  # characters of JSON of one event; more is left out
 MIDNIGHT = time()
 
 
@@ -27,15 +28,19 @@ def digest(
 
     The list is kept in the store, so a restart loses none of it; what was collected
     before the agent was down is sent after it. An hour or day without events has no list.
+    If the event that has opened a list is given up by hand, the list is sent when the
+    next event comes.
     Register it once for each list, with a `match`, and a `name` if there are several.
 
     Publishes:
-        `digest`, identifier: the listener's name and when the list was closed. The data
+        `digest`, identifier: the listener's name, the end of the time that the list is
+        for, and the event that has opened it. The data
         is, for example, `{"name": "listeners.digest.digest", "until":
         "2026-01-06T08:00:00+01:00", "count": 2, "text": "- Printer is broken\\n- Tea is
         out", "events": [{"event_type": "new_issue_assigned", "identifier": "...",
-        "created": "2026-01-05T12:00:00+00:00", "data": {...}}, ...]}`. `count` is more
-        than the number of events where a list was too long.
+        "created": "2026-01-05T12:00:00+00:00", "data": {...}}, ...]}`. Data that is too
+        large is left out, as null; `count` is more than the number of events where a list
+        was too long.
 
     Args:
         handler: keeps the list, and publishes it.
@@ -107,6 +112,8 @@ def _add(opened: dict[str, Any], event: Event, show: str, most: int) -> None:
         "created": event.created.isoformat(), "data": event.data,
     }  # fmt: skip
     size = len(json.dumps(entry))
+    if size > MOST_DATA:
+        entry, size = entry | {"data": None}, 0
     if len(opened["events"]) < most and opened["size"] + size <= MOST_TEXT:
         opened["size"] += size
         opened["events"].append(entry)
@@ -127,8 +134,15 @@ def _close(handler: Handler, opened: dict[str, Any], event_type: str) -> None:
         "name": handler.source, "until": opened["until"], "count": opened["count"],
         "text": "\n".join(lines), "events": opened["events"],
     }  # fmt: skip
-    # A repeat after a crash is the same event, and known.
-    handler.publish(event_type, f"{handler.source} {opened['until']}", data)
+    # A repeat after a crash is the same event, and known. After a clock that was set back
+    # there may be two lists for one day.
+    name = f"{handler.source} {opened['until']} {opened['opener']}"
+    try:
+        handler.publish(event_type, name, data)
+    except EventError as error:  # this agent takes smaller events than usual
+        handler.log.warning("the list is sent without its events: %s", error)
+        short = data | {"events": [], "text": f"{opened['count']} events"}
+        handler.publish(event_type, name, short)
     del handler.state["open"]
 
 

@@ -1,5 +1,5 @@
 """`python -m py_agent`, for where another `agent` command comes first on the PATH."""
 
-from py_agent.cli.agent import main
+from py_agent.cli.entry import agent
 
-main()
+agent()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .context import Handler
 from .errors import RegistrationError
-from .events import MAX_IDENTIFIER, Event
+from .events import Event, fitted
 from .filters import Match, extractor
 from .identity import identifier_of
 from .lengths import parse_length
@@ -21,7 +20,9 @@ MISSING = ".missing"  # what follows the type of the event that did not come
 
 # What the jobs have to catch up after a start: the awaited event may have happened while
 # nobody looked.
-CATCH_UP = 60.0
+CATCH_UP = 60.0  # seconds
+
+MAX_TOLD = 100_000  # characters of data that are told with it
 
 
 def expect(
@@ -69,14 +70,16 @@ def watch(
     follows, and `with = { event_type = "run.ended", within = "2 hours" }`.
 
     It looks at once and when the time is over; in between, the delivery is snoozed, so a
-    restart changes nothing. After a start, jobs have a minute to find what happened
-    while the agent was down.
+    restart changes nothing. After a start or a sleep of the machine, jobs have a minute
+    to find what happened meanwhile. With a path as `by`, what came up to a minute before
+    the event that it follows counts as well: a source may list the newest first.
 
     Publishes:
-        `<event_type>.missing`, identifier: what both events have in common, so that each
-        is told once. The data is, for example, `{"expected": "run.ended", "within":
-        7200.0, "after": {"event_type": "run.started", "identifier": "42", "created":
-        "2026-01-05T12:00:00+00:00", "data": {"run": 42}}}`.
+        `<event_type>.missing`, identifier: the type and identifier of the event that was
+        to be followed, as `run.started/42`, so that each is told once. The data is, for
+        example, `{"expected": "run.ended", "within": 7200.0, "after": {"event_type":
+        "run.started", "identifier": "42", "created": "2026-01-05T12:00:00+00:00", "data":
+        {"run": 42}}}`; large data is left out, as null.
 
     Args:
         handler: looks for the event, and publishes.
@@ -91,49 +94,52 @@ def watch(
     """
     limit = timedelta(seconds=parse_length(within, "within"))
     value = extractor(by)(event)
-    common = identifier_of({"value": value}, "value")
-    if common is None:
+    if identifier_of({"value": value}, "value") is None:
         raise Discard(f"the event has no text or number at {by!r}, so nothing can follow")
-    if _came(handler, event_type, by, value, event.created - limit):
+    grace = min(limit, timedelta(seconds=CATCH_UP))
+    if _came(handler, event_type, by, value, event.created - grace):
         return
-    now = handler.clock.now()
-    up = handler.shared(_Up).since(now)
-    deadline = max(event.created + limit, up + min(limit, timedelta(seconds=CATCH_UP)))
+    now, deadline = handler.clock.now(), event.created + limit
+    deadline = max(deadline, handler.shared(_Awake).since(now, deadline) + grace)
     if now < deadline:
         raise Snooze(min(deadline - now, limit))
     data = {
         "expected": event_type, "within": limit.total_seconds(), "after": {
             "event_type": event.event_type, "identifier": event.identifier,
-            "created": event.created, "data": event.data,
+            "created": event.created,
+            "data": event.data if len(event.text) <= MAX_TOLD else None,
         },
     }  # fmt: skip
-    handler.publish(event_type + MISSING, _short(common), data)
+    name = fitted(f"{event.event_type}/{event.identifier}")
+    handler.publish(event_type + MISSING, name, data)
 
 
-class _Up:
-    """When expected events were first looked for since the start of the agent."""
+class _Awake:
+    """Since when deadlines are met: the agent was down, or the machine asleep, before."""
 
     def __init__(self) -> None:
-        self._since: datetime | None = None
+        self._since = datetime.fromtimestamp(0, UTC)
 
-    def since(self, now: datetime) -> datetime:
-        self._since = self._since or now
+    def since(self, now: datetime, deadline: datetime) -> datetime:
+        """Return since when; a deadline that was missed by far says that it is not long.
+
+        Args:
+            now: the present.
+            deadline: one that is looked at now.
+        """
+        if now - deadline > timedelta(seconds=CATCH_UP) and self._since <= deadline:
+            self._since = now
         return self._since
 
 
 def _came(handler: Handler, event_type: str, by: str, value: Any, since: datetime) -> bool:
     """Return whether the event is stored.
 
-    It may be older than the one that it follows, where a source lists the newest first.
+    An identifier is told once, so any event with it will do. A value may come again and
+    again, as a host's name does; then what is older belongs to another one.
     """
     match: dict[str, tuple[str, Any]] = {"event_type": ("==", event_type)}
     if by != "identifier":
         match["created"] = (">=", since)
     match[by] = ("==", value)
     return bool(handler.query_events(match, limit=1))
-
-
-def _short(common: str) -> str:
-    if len(common) <= MAX_IDENTIFIER:
-        return common
-    return hashlib.sha256(common.encode()).hexdigest()

@@ -300,7 +300,8 @@ class Agent:
         """Run every job once now and deliver until nothing more is due.
 
         Returns:
-            Whether no job and no attempt failed.
+            Whether no job and no attempt failed, and nothing waits for a listener that is
+            paused.
 
         Raises:
             StoreError: the store cannot be used.
@@ -310,11 +311,17 @@ class Agent:
         if services:
             log.info("Services are left out: %s", ", ".join(services))
 
+        waits: list[tuple[str, str]] = []
+
         def work(engine: Engine) -> None:
             engine.scheduler.run_all()
             engine.dispatcher.drain(None)
+            waits.extend(engine.held_up())
 
-        return self._run(lambda: self._start(scheduling=False), work) == 0
+        failures = self._run(lambda: self._start(scheduling=False), work)
+        for name, _ in waits:
+            log.error("%s is paused, so that what it is owed waits", name)
+        return not failures and not waits
 
     def override(
         self,

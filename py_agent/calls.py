@@ -134,13 +134,11 @@ class Caller:
         try:
             memory = self._memory(listener)
             delivered = event.delivered(started.owed.key, started.owed.in_doubt)
-            wanted = self._call(listener, started, delivered, memory)
-            attempt = completed(attempts, self.now(), wanted)
+            attempt, wanted = self._ended(listener, started, delivered, memory)
             attempt = self._remembered(listener, memory, attempt)
-            return self._pace.called(listener, started.owed, attempt), None
-        except Snooze as snooze:
-            attempt = snoozed(snooze, attempts, self.now())
-            return self._remembered(listener, memory, attempt), None
+            if wanted:
+                attempt = self._pace.called(listener, started.owed, attempt)
+            return attempt, None
         except BaseException as raised:
             error = raised
             if isinstance(error, StoppedError) and self._stopping():
@@ -203,6 +201,19 @@ class Caller:
     def now(self) -> int:
         """Return the present in microseconds."""
         return to_micros(self._clock.now())
+
+    def _ended(
+        self, listener: Listener, started: Call, event: Event, memory: Memory | None
+    ) -> tuple[Attempt, bool]:
+        """Call the listener; return the result, and whether it has had its say."""
+        owed = started.owed
+        try:
+            wanted = self._call(listener, started, event, memory)
+        except Snooze as snooze:
+            attempt = snoozed(snooze, owed.attempts, self.now())
+            unclear = owed.in_doubt and not started.in_effect
+            return replace(attempt, reason=IN_DOUBT) if unclear else attempt, False
+        return completed(owed.attempts, self.now(), wanted), wanted
 
     def _call(
         self, listener: Listener, started: Call, event: Event, memory: Memory | None

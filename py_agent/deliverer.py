@@ -232,7 +232,8 @@ class Deliverer:
             log.info("%s goes on", name, extra={"listener": name})
         else:
             level = logging.WARNING if loud else logging.DEBUG
-            log.log(level, "%s is paused: %s", name, printable(reason or ""),
+            log.log(level, "%s is paused (agent resume %s lets it go on): %s",
+                    name, name, printable(reason or ""),
                     extra={"listener": name})  # fmt: skip
         try:
             self._store.subscriptions.pause(name, until, reason)

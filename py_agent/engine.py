@@ -25,6 +25,7 @@ from .clock import Clock, to_micros
 from .context import Handler
 from .dispatcher import Dispatcher
 from .errors import AgentError, StoppedError, StoreError, StoreRefusedError
+from .failures import printable
 from .flood import FloodGuard
 from .fluent import Schedule
 from .occasion import Occasion, Surroundings
@@ -182,8 +183,23 @@ class Engine:
         """How many runs and attempts have failed."""
         return self.dispatcher.failures + self.scheduler.failures
 
+    def held_up(self) -> list[tuple[str, str]]:
+        """Return the listeners that are paused while something is owed, and why."""
+        store, now = self._opened(), to_micros(self._clock.now())
+        ours = {each.name for each in self._registry.listeners}
+        return [
+            (each.name, each.pause_reason or "")
+            for each in store.subscriptions.all()
+            if each.name in ours
+            and (each.paused_until or 0) > now
+            and store.deliveries.is_owed_any(each.id)
+        ]
+
     def start(self, scheduling: bool) -> None:
         """Begin to deliver, and, if asked to, to run jobs."""
+        for name, reason in self.held_up():
+            log.warning("%s is paused (agent resume %s lets it go on): %s",
+                        name, name, printable(reason))  # fmt: skip
         services: tuple[Service, ...] = (
             self._wakeup, self.dispatcher, *([self.scheduler] if scheduling else []),
         )  # fmt: skip

@@ -7,6 +7,7 @@ Identity is the pair (event type, identifier), compared as exact text. Data is J
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -216,6 +217,13 @@ class Published:
 
     def __add__(self, other: Published) -> Published:
         return Published(self.total + other.total, self.new + other.new)
+
+
+def fitted(name: str) -> str:
+    """Return a name as an identifier: itself, or its digest where it is too long."""
+    if len(name) <= MAX_IDENTIFIER:
+        return name
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_identity(event_type: Any, identifier: Any) -> None:

@@ -13,6 +13,8 @@ from .store.tables import SNOOZED, State
 
 SECOND = 1_000_000  # microseconds
 
+SHORTEST = 1.0  # seconds of a snooze, so that a listener cannot keep itself busy
+
 NOT_WANTED = "not wanted"  # the reason of a delivery that `where` declined
 
 
@@ -68,7 +70,7 @@ def snoozed(snooze: Snooze, attempts: int, now: int) -> Attempt:
         attempts: counted tries before this one.
         now: the present in microseconds.
     """
-    return put_off(attempts, now, now + round(snooze.after * SECOND))
+    return put_off(attempts, now, now + round(max(snooze.after, SHORTEST) * SECOND))
 
 
 def failed(

@@ -125,7 +125,7 @@ class Snooze(Exception):
     left in `handler.state` is stored.
 
     Args:
-        after: seconds or timedelta to wait.
+        after: seconds or timedelta to wait; a second at least.
     """
 
     def __init__(self, after: Seconds) -> None:

@@ -45,7 +45,10 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        extra="forbid", populate_by_name=True, hide_input_in_errors=True
+        extra="forbid",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
     )
     __py_agent_section__: ClassVar[str | None] = None
 

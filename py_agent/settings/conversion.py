@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..arguments import SECTION, parameters, settings_of
+from ..arguments import BY_NAME, SECTION, parameters, settings_of
 from ..errors import ConfigError
 from .mistakes import nearest, reasons
 
@@ -64,6 +64,10 @@ def convert_arguments(
         if isinstance(value, Path) and base is not None:
             value = base / value
         converted[name] = value
+    for name, parameter in known.items():
+        needed = parameter.kind in BY_NAME and parameter.default is parameter.empty
+        if needed and name not in reserved and name not in given:
+            problems.append(f"argument {name!r} is missing; write it into `with`")
     if problems:
         raise ConfigError(problems)
     return converted

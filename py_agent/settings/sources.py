@@ -30,7 +30,7 @@ class Environment(EnvSettingsSource):
             return super().get_field_value(field, field_name)
         for alias in aliases(field):
             value = self.env_vars.get(alias if self.case_sensitive else alias.lower())
-            if value is not None:
+            if value:  # an empty variable is none, as with a prefix
                 return value, alias, False
         return None, field_name, False
 

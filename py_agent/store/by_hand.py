@@ -21,7 +21,7 @@ from .runs import pause_job, set_crashes
 from .side_file import MAX_KEY
 from .subscriptions import PAUSE, TOUCH, Subscription, erase
 from .subscriptions import read_all as read_subscriptions
-from .tables import BY_HAND, DROPPED, OWED, Outcome, State, deliveries, jobs, runs, store
+from .tables import DROPPED, OWED, Outcome, State, deliveries, jobs, runs, store
 
 DeliveryId = tuple[int, int]
 MAX_ID = 40  # characters; two numbers as large as the store's keys can be
@@ -39,6 +39,7 @@ _SET = Statement(
 _AGAIN = Statement(
     update(deliveries).where(*_OF_DELIVERY),
     "state", "attempts", "crashes", "due", "reason", "order_key", "finished",
+    "admitted",
 )  # fmt: skip
 _GIVE_UP = Statement(
     update(deliveries).where(*_OF_DELIVERY), "state", "due", "reason", "finished"
@@ -116,7 +117,8 @@ def redeliver(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
             _AGAIN.run(
                 cursor, event=event_id, subscription=subscription_id,
                 state=row["state"], order_key=row["order_key"],
-                attempts=0, crashes=0, due=0, reason=BY_HAND, finished=None,
+                attempts=0, crashes=0, due=0, reason=None, finished=None,
+                admitted=True,
             )  # fmt: skip
         _TOUCH.run(cursor)
         return len(wanted)

@@ -26,7 +26,6 @@ from .dialects import Statement, damaged_values, insert, texts_of
 from .reader import Reader
 from .subscriptions import NEVER
 from .tables import (
-    BY_HAND,
     IN_DOUBT,
     OWED,
     SNOOZED,
@@ -51,6 +50,7 @@ _OF_DELIVERY = (
 _WINDOW = select(
     deliveries.c.event_id, deliveries.c.attempts, deliveries.c.crashes,
     deliveries.c.order_key, deliveries.c.due, deliveries.c.reason,
+    deliveries.c.admitted,
 ).where(_OF_SUBSCRIPTION, _IS_OWED)  # fmt: skip
 
 
@@ -122,14 +122,9 @@ _OWED = Statement(
         .subquery()
     )
 )
-_NEWER = Statement(
+_OWED_ANY = Statement(
     select(deliveries.c.event_id)
-    .where(
-        deliveries.c.event_id > bindparam("event"),
-        deliveries.c.subscription_id == bindparam("subscription"),
-        deliveries.c.order_key.is_not_distinct_from(bindparam("order_key")),
-        deliveries.c.due < NEVER,  # what is withheld may never come
-    )
+    .where(_OF_SUBSCRIPTION, _IS_OWED, deliveries.c.due < NEVER)
     .limit(1)
 )
 _VERSION = Statement(select(store.c.deliveries_version))
@@ -143,21 +138,21 @@ _SUSPECTS = Statement(
     select(
         deliveries.c.subscription_id, deliveries.c.event_id, deliveries.c.attempts,
         deliveries.c.crashes, deliveries.c.order_key, deliveries.c.due,
-        deliveries.c.reason,
+        deliveries.c.reason, deliveries.c.admitted,
     )
     .where(_IS_OWED, deliveries.c.crashes >= bindparam("crashes"))
     .order_by(deliveries.c.event_id)
 )  # fmt: skip
 _RECORD = Statement(
     update(deliveries).where(*_OF_DELIVERY),
-    "state", "attempts", "crashes", "due", "reason", "finished",
+    "state", "attempts", "crashes", "due", "reason", "finished", "admitted",
 )  # fmt: skip
 # A failure does not bring back what was discarded by hand during the call.
 _RECORD_IF_OWED = Statement(
     update(deliveries).where(
         *_OF_DELIVERY, text("state NOT IN ('completed', 'discarded')")
     ),
-    "state", "attempts", "crashes", "due", "reason", "finished",
+    "state", "attempts", "crashes", "due", "reason", "finished", "admitted",
 )  # fmt: skip
 _ADD_ERROR = Statement(
     insert(attempt_errors),
@@ -179,6 +174,7 @@ class Owed:
         event: its event, when that is in memory anyway.
         version: the deliveries' version as of which it was known to be owed.
         reason: what the store says of it while it is owed, if anything.
+        admitted: whether its listener's pace has let it in before, or a person has.
     """
 
     event_id: int
@@ -190,6 +186,7 @@ class Owed:
     event: Event | None = None
     version: int = 0
     reason: str | None = None
+    admitted: bool = False
 
     @property
     def key(self) -> str:
@@ -200,11 +197,6 @@ class Owed:
     def in_doubt(self) -> bool:
         """Whether the try before was cut off inside an effect."""
         return self.reason == IN_DOUBT
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether a person wants it to be tried."""
-        return self.reason == BY_HAND
 
 
 @dataclass(frozen=True)
@@ -240,6 +232,7 @@ class Attempt:
             cut off inside an effect.
         failure: what went wrong, if anything.
         also: written in the same transaction: what the listener remembers.
+        admitted: whether its function was entered, so that no pace leaves it out again.
     """
 
     state: State
@@ -250,6 +243,7 @@ class Attempt:
     reason: str | None = None
     failure: Failure | None = None
     also: Work[None] | None = None
+    admitted: bool = True
 
 
 class Deliveries:
@@ -290,20 +284,16 @@ class Deliveries:
         row = self._reader.row(_OWED, most=most, now=now)
         return int(row[0]) if row else 0
 
+    def is_owed_any(self, subscription: int) -> bool:
+        """Return whether a listener is owed anything that is not withheld."""
+        return self._reader.row(_OWED_ANY, subscription=subscription) is not None
+
     def still_owed(self, owed: Owed) -> bool:
         """Look again whether a delivery is owed, after a change by hand."""
         row = self._reader.row(
             _STATE, event=owed.event_id, subscription=owed.subscription_id
         )
         return row is not None and row[0] in OWED
-
-    def has_newer(self, owed: Owed) -> bool:
-        """Return whether its listener was owed a later event with the same key."""
-        row = self._reader.row(
-            _NEWER, event=owed.event_id, subscription=owed.subscription_id,
-            order_key=owed.order_key,
-        )  # fmt: skip
-        return row is not None
 
     def load(
         self,
@@ -404,6 +394,7 @@ def record(
         due=attempt.due,
         reason=attempt.reason,
         finished=attempt.at if finished else None,
+        admitted=attempt.admitted,
     )
     if attempt.also is not None:
         attempt.also(cursor)
@@ -421,8 +412,8 @@ def record(
 
 
 def _owed(subscription: int, row: tuple[Any, ...], version: int) -> Owed:
-    event_id, attempts, crashes, order_key, due, reason = row
+    event_id, attempts, crashes, order_key, due, reason, admitted = row
     return Owed(
         event_id, subscription, attempts, crashes, order_key, due != 0, None, version,
-        reason,
+        reason, bool(admitted),
     )  # fmt: skip

@@ -28,6 +28,7 @@ from ..tally import Tally
 from . import schema
 from .deliveries import Deliveries
 from .dialects import Durability, Statement, insert, open_engine, storage_errors
+from .followers import Followers
 from .last_calls import LastCalls
 from .owing import Committed, owe, withhold
 from .queries import COLUMNS, event_of, query
@@ -109,6 +110,7 @@ class EventStore:
         self.deliveries = Deliveries(self.writer, calls, backlog)
         self.runs = Runs(self.writer, self.reader)
         self.last_calls = LastCalls(self.writer, self.reader)
+        self.followers = Followers(self.reader)
 
     @classmethod
     def open(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, or_, select
 
 from ..clock import from_micros
 from ..errors import StoreRefusedError
@@ -17,6 +17,7 @@ from .dialects import storage_errors
 from .tables import events
 
 PAGE = 500  # rows read at once
+MAX_SOUGHT, MAX_SOUGHT_TEXT = 20, 200  # texts that are sought in data; their length
 MAX_CHOSEN = 1_000  # values of one clause that a query binds; databases have a limit
 
 COLUMNS = (
@@ -78,7 +79,27 @@ def _narrow(condition: Filter) -> list[Any]:
         for clause in condition.clauses
         if clause.field == "created" and clause.operator in _MOMENTS
     ]
+    narrowed += [
+        or_(*(events.c.data.contains(f'"{text}"', autoescape=True) for text in plain))
+        for clause in condition.clauses
+        if clause.field.startswith("data.") and (plain := _plain(clause.chosen))
+    ]
     return narrowed
+
+
+def _plain(chosen: list[Any] | None) -> list[str]:
+    """Return the texts that data must hold, if they stand in JSON as they are.
+
+    The filter decides; this spares it most of the rows. LIKE takes upper and lower case
+    for the same, so it finds too much and never too little.
+    """
+    if not chosen or len(chosen) > MAX_SOUGHT:
+        return []
+    for text in chosen:
+        simple = isinstance(text, str) and text.isascii() and text.isprintable()
+        if not simple or len(text) > MAX_SOUGHT_TEXT or set('"\\') & set(text):
+            return []
+    return chosen
 
 
 def _bindable(chosen: list[str] | None) -> bool:

@@ -56,7 +56,6 @@ class Outcome(StrEnum):
 OWED = (State.AVAILABLE, State.RETRYABLE, State.RUNNING)
 IN_DOUBT = "in doubt"  # the reason of an owed delivery whose effect may have happened
 SNOOZED = "snoozed"  # the reason of an owed delivery that waits without a failure
-BY_HAND = "redelivered by hand"  # of one that a person wants to be tried
 DROPPED = "dropped by hand"  # the reason of a dead letter that a person has dealt with
 
 EMPTY = text("'{}'")  # a JSON object that nobody has written to

@@ -26,6 +26,18 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
 
 
+def both(first: Work[None], second: Work[None] | None) -> Work[None]:
+    """Return what does one piece of work and then, if there is one, another."""
+    if second is None:
+        return first
+
+    def work(cursor: sqlite3.Cursor) -> None:
+        first(cursor)
+        second(cursor)
+
+    return work
+
+
 class _Ticket(Generic[T]):
     """One piece of work in the queue and what became of it."""
 

@@ -286,3 +286,30 @@ def test_python_m(example: Path, run: Run) -> None:
     done = run(sys.executable, "-m", "py_agent", "--version")
     assert done.returncode == 0
     assert "version" in done.stdout
+
+
+# Ctrl-C comes with the first import of a module.
+INTERRUPTED = """
+import builtins, os, signal
+from py_agent.cli import entry
+found = builtins.__import__
+def importing(name, *args, **kwargs):
+    if name == "{module}":
+        builtins.__import__ = found
+        os.kill(os.getpid(), signal.SIGINT)
+    return found(name, *args, **kwargs)
+builtins.__import__ = importing
+entry.{command}()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "py_agent.loading"])
+@pytest.mark.parametrize("command", ["agent", "agent_test"])
+def test_ctrl_c_before_the_work_ends_without_a_word(
+    command: str, module: str, folder: Path, run: Run
+) -> None:
+    """Given Ctrl-C while a command imports, Then it ends with 130 and says nothing."""
+    script = INTERRUPTED.format(command=command, module=module)
+    arguments = ["jobs"] if command == "agent" else ["-m", "-j", "jobs.watch_folder"]
+    done = run(sys.executable, "-c", script, *arguments)
+    assert (done.returncode, done.stderr) == (130, "")

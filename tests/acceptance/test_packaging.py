@@ -26,8 +26,8 @@ def test_entry_points() -> None:
         for each in distribution("py-agent").entry_points
     }
     assert found == {
-        ("console_scripts", "agent"): "py_agent.cli.agent:main",
-        ("console_scripts", "agent-test"): "py_agent.cli.agent_test:main",
+        ("console_scripts", "agent"): "py_agent.cli.entry:agent",
+        ("console_scripts", "agent-test"): "py_agent.cli.entry:agent_test",
         ("pytest11", "py_agent"): "py_agent.pytest_plugin",
     }
 

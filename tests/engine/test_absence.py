@@ -26,7 +26,8 @@ def agent(tmp_path: Path) -> Iterator[AgentUnderTest]:
 
 def missing(agent: AgentUnderTest) -> list[str]:
     """Return for which runs an end was missed."""
-    return [event.identifier for event in agent.published("run.ended.missing")]
+    found = agent.published("run.ended.missing")
+    return [event.identifier.removeprefix("run.started/") for event in found]
 
 
 def test_an_end_that_does_not_come_is_told_once(agent: AgentUnderTest) -> None:
@@ -39,7 +40,7 @@ def test_an_end_that_does_not_come_is_told_once(agent: AgentUnderTest) -> None:
     agent.advance(days=2)
 
     (told,) = agent.published("run.ended.missing")
-    assert told.identifier == "42"
+    assert told.identifier == "run.started/42"
     assert told.data["expected"] == "run.ended"
     assert told.data["within"] == 7200
     assert told.data["after"]["event_type"] == "run.started"
@@ -127,7 +128,48 @@ def test_events_may_be_matched_by_their_data(agent: AgentUnderTest) -> None:
     agent.handler.publish("begin", "small", {"run": {"id": 3}, "kind": "small"})
     agent.handler.publish("end", "end 1", {"run": {"id": 1}})
     agent.advance(120)
-    assert [each.identifier for each in agent.published("end.missing")] == ["2"]
+    assert [each.identifier for each in agent.published("end.missing")] == ["begin/begin 2"]
+
+
+def test_a_value_that_comes_again_is_watched_each_time(agent: AgentUnderTest) -> None:
+    """Given a backup of one host each hour, When the ends of some do not come, Then each
+    of these is told, and the end of the one before does not count.
+    """
+    agent.add_listener(
+        expect("end", after="begin", within="1 hour", by="data.host", name="ends")
+    )
+    for hour in range(6):
+        agent.handler.publish("begin", f"begin {hour}", {"host": "db1"})
+        agent.advance(minutes=10)
+        if hour in (0, 3):
+            agent.handler.publish("end", f"end {hour}", {"host": "db1"})
+        agent.advance(minutes=50)
+    agent.advance(hours=2)
+    found = [each.identifier for each in agent.published("end.missing")]
+    assert found == [f"begin/begin {hour}" for hour in (1, 2, 4, 5)]
+
+
+def test_a_machine_that_slept_gives_jobs_a_minute(agent: AgentUnderTest) -> None:
+    """Given a sleep over the deadline, When an end is found soon after waking, Then nothing
+    is told; and when none is found, that is told a minute after waking.
+    """
+    for run in ("42", "43"):
+        agent.handler.publish("run.started", run)
+    agent.advance(minutes=5)
+    agent.clock.advance(hours=5)
+    agent.advance(30)
+    agent.handler.publish("run.ended", "42")
+    assert missing(agent) == []
+    agent.advance(31)
+    assert missing(agent) == ["43"]
+
+
+def test_large_data_does_not_silence_it(agent: AgentUnderTest) -> None:
+    """Given an event near the limit of size, When nothing follows, Then that is told."""
+    agent.handler.publish("run.started", "42", {"log": "x" * 1_000_000})
+    agent.advance(hours=3)
+    (told,) = agent.published("run.ended.missing")
+    assert told.data["after"]["data"] is None
 
 
 @pytest.mark.parametrize("data", [{}, {"run": {"id": None}}, {"run": {"id": [1]}}])
@@ -143,10 +185,11 @@ def test_an_event_without_what_they_have_in_common(
     assert dead.reason is not None and "'data.run.id'" in dead.reason
 
 
-def test_what_they_have_in_common_may_be_long(agent: AgentUnderTest) -> None:
-    """Given a text longer than an identifier, When it is missed, Then it is told."""
+def test_the_names_may_be_long(agent: AgentUnderTest) -> None:
+    """Given the longest names, When an event is missed, Then it is told."""
     by_run(agent)
-    agent.handler.publish("begin", "1", {"kind": "big", "run": {"id": "x" * 5_000}})
+    data = {"kind": "big", "run": {"id": "x" * 5_000}}
+    agent.handler.publish("begin", "i" * 1_024, data)
     agent.advance(60)
     (told,) = agent.published("end.missing")
     assert len(told.identifier) == 64

@@ -440,3 +440,35 @@ def test_a_change_of_folder_does_not_change_the_store(
 
     assert list(second.iterdir()) == []
     assert [each.name for each in first.iterdir()] == ["agent.sqlite"]
+
+
+def test_what_waits_for_a_paused_listener_is_no_success(
+    make_agent: MakeAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a listener that pauses, When all is run once, and once more, Then neither is a
+    success, and both say why and how it goes on.
+    """
+
+    def listener(event: Event) -> None:
+        raise Pause("the token is wrong", after=3600)
+
+    for _ in range(2):
+        caplog.clear()
+        agent = make_agent()
+        agent.add_listener(listener, WANTED, name="l")
+        agent.handler.publish("t", "1")
+        assert agent.run_once() is False
+        assert (
+            "l is paused (agent resume l lets it go on): the token is wrong" in caplog.text
+        )
+        assert "l is paused, so that what it is owed waits" in caplog.text
+
+
+def test_a_paused_listener_that_is_owed_nothing_is_no_failure(
+    make_agent: MakeAgent,
+) -> None:
+    """Given a pause and nothing that waits, When all is run once, Then that is well."""
+    agent = make_agent()
+    agent.add_listener(lambda event: None, WANTED, name="l")
+    agent.handler.publish("t", "1")
+    assert agent.run_once() is True

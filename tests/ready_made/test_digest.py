@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -45,7 +46,7 @@ def test_a_day_is_one_list(running: AgentUnderTest) -> None:
     running.advance(days=1)
 
     (event,) = running.published("digest")
-    assert event.identifier == "daily 2026-01-06T08:00:00+00:00"
+    assert event.identifier == "daily 2026-01-06T08:00:00+00:00 1.1"
     assert event.data["count"] == 3
     assert event.data["text"] == "- A\n- B\n- C"
     assert [each["identifier"] for each in event.data["events"]] == ["a", "b", "c"]
@@ -119,14 +120,47 @@ def test_a_long_list_is_cut_and_says_so(running: AgentUnderTest) -> None:
 
 
 def test_huge_events_do_not_break_the_state(running: AgentUnderTest) -> None:
-    """Given events of 200 KB, When a day ends, Then the list holds what has room."""
+    """Given events of 40 and 200 KB, When a day ends, Then the list holds what has room,
+    and of the largest ones their lines.
+    """
     collect(running)
-    for number in range(6):
-        running.handler.publish("news", str(number), {"title": "x" * 200_000})
+    for number, size in enumerate([200_000, *[40_000] * 6]):
+        data = {"title": f"n{number}", "text": "x" * size}
+        running.handler.publish("news", str(number), data)
     running.advance(1)
     running.advance(days=1)
     (event,) = running.published("digest")
-    assert (event.data["count"], len(event.data["events"])) == (6, 2)
+    assert (event.data["count"], len(event.data["events"])) == (7, 5)
+    assert event.data["events"][0]["data"] is None
+    assert event.data["text"].splitlines()[0] == "- n0"
+
+
+def test_a_clock_that_is_set_back_loses_no_list(running: AgentUnderTest) -> None:
+    """Given a list that was just closed, When the clock is set back and an event comes,
+    Then there is a second list for that day.
+    """
+    collect(running)
+    news(running, "a")
+    running.advance(days=1)
+    running.clock.set_wall_clock(running.clock.now().replace(hour=7, minute=59))
+    running.advance(10)
+    running.clock.set_wall_clock(running.clock.now().replace(day=6))
+    news(running, "b")
+    running.advance(days=2)
+    assert lists(running) == [["a"], ["b"]]
+
+
+def test_an_agent_that_takes_small_events_only(tmp_path: Path) -> None:
+    """Given a low limit of size, When a list is longer, Then it is sent without events."""
+    agent = AgentUnderTest(tmp_path / "small.sqlite", max_data=2_000)
+    collect(agent)
+    try:
+        news(agent, *(f"{number} {'x' * 90}" for number in range(30)))
+        agent.advance(days=1)
+        (event,) = agent.published("digest")
+        assert (event.data["count"], event.data["events"]) == (30, [])
+    finally:
+        agent.stop()
 
 
 def test_a_line_shows_what_stands_at_a_path(running: AgentUnderTest) -> None:

@@ -15,7 +15,7 @@ from py_agent.store.event_store import EventStore
 from py_agent.store.lock import AgentLock
 from py_agent.store.runs import JobRow
 from py_agent.store.side_file import Inside
-from py_agent.store.tables import BY_HAND, State
+from py_agent.store.tables import State
 
 from .support import (
     EVERY,
@@ -87,7 +87,7 @@ def test_a_redelivered_dead_letter_is_available(owing: EventStore) -> None:
     assert by_hand.redeliver(owing, [(2, 1)]) == 1
 
     row = delivery_rows(owing)[1]
-    assert (row["state"], row["due"], row["reason"]) == ("available", 0, BY_HAND)
+    assert (row["state"], row["due"], row["reason"]) == ("available", 0, None)
     assert (row["attempts"], row["crashes"]) == (0, 0)
     assert row["finished"] is None
     assert len(error_rows(owing)) == 1

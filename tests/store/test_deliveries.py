@@ -107,7 +107,7 @@ def test_a_failed_delivery_waits_until_it_is_due(owing: EventStore) -> None:
     assert waiting.next_due == NOW + 10
 
     due = owing.deliveries.load(SUBSCRIPTION, 100, NOW + 10)
-    assert due.rows[0] == Owed(2, SUBSCRIPTION, 1, 0, '["b"]', retried=True)
+    assert due.rows[0] == Owed(2, SUBSCRIPTION, 1, 0, '["b"]', retried=True, admitted=True)
     assert due.next_due is None
 
 

@@ -14,7 +14,7 @@ from py_agent.store.lock import AgentLock
 from py_agent.store.owing import Committed
 from py_agent.store.runs import RunResult, published_before
 from py_agent.store.side_file import Inside
-from py_agent.store.tables import BY_HAND, Outcome
+from py_agent.store.tables import Outcome
 from py_agent.store.takeover import take_over
 
 from .support import NOW, delivery_rows, listener, of_type, start, states
@@ -181,7 +181,7 @@ def test_one_delivery_is_released_by_its_id(withheld: EventStore) -> None:
     by_hand.redeliver(withheld, [(1, 1)])
 
     assert _loaded(withheld) == [1]
-    assert _reasons(withheld) == [BY_HAND, holding.held_reason("poll")]
+    assert _reasons(withheld) == [None, holding.held_reason("poll")]
 
 
 def test_one_delivery_is_discarded_by_its_id(withheld: EventStore) -> None:

@@ -28,8 +28,8 @@ ORDER = """
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
     store.backups store.schema store.subscriptions store.holding store.deliveries
     store.runs store.states
-    store.last_calls store.queries store.owing store.event_store store.takeover
-    store.by_hand store.measures store.listing store.stretch store.history
+    store.last_calls store.followers store.queries store.owing store.event_store
+    store.takeover store.by_hand store.measures store.listing store.stretch store.history
     store.delivery_history
     open_store backpressure http.text http.secrets http.waits http.changes
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session

@@ -137,7 +137,8 @@ def test_every_argument_that_does_not_fit_is_told() -> None:
 
     with pytest.raises(ConfigError) as caught:
         convert_arguments(job, {"pth": "x", "count": "many", "handler": 1}, FOR_JOBS)
-    first, second, third = caught.value.problems
+    first, second, third, fourth = caught.value.problems
+    assert fourth == "argument 'path' is missing; write it into `with`"
     assert "did you mean path?" in first
     assert "argument 'count'" in second
     assert "'handler' is handed over by the agent" in third
