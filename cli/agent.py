@@ -23,6 +23,7 @@ _COMMANDS = {
     "resume": "change",
     "forget-listener": "change",
     "doctor": "doctor",
+    "backup": "backup",
     "report": "report.command",
     "observability": "observability",
 }

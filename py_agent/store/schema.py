@@ -17,11 +17,11 @@ from pathlib import Path
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ..errors import StorageFault, StoreError, StoreMissingError, StoreRefusedError
+from . import backups
 from .dialects import (
     APPLICATION_ID,
     DIALECT,
     INTEGRITY_LIMIT,
-    backup,
     check_integrity,
     open_engine,
     read_connection,
@@ -227,11 +227,7 @@ def upgrade(path: Path, schema: int, scripts: Path | None = None) -> Path:
     from alembic.config import Config
 
     saved = path.with_name(f"{path.name}.schema-{schema}.backup")
-    draft = saved.with_name(f"{saved.name}.{os.getpid()}.new")
-    draft.unlink(missing_ok=True)
-    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    backup(path, draft)
-    os.replace(draft, saved)
+    backups.write(path, saved)
     folder = str(scripts or _installed_scripts())
     config = Config()
     config.set_main_option("script_location", folder.replace("%", "%%"))

@@ -27,9 +27,9 @@ ORDER = """
     tally stopping timeouts threads pulse supervisor timing phrases planning service memory
     store.tables
     store.dialects store.writer store.reader store.lock store.wakeup store.side_file
-    store.schema store.subscriptions store.holding store.attempts store.deliveries
-    store.runs store.states store.last_calls store.followers store.queries store.owing
-    store.event_store
+    store.backups store.schema store.subscriptions store.holding store.attempts
+    store.deliveries store.runs store.states store.last_calls store.followers
+    store.queries store.owing store.event_store
     store.takeover store.by_hand store.measures store.listing store.stretch store.history
     store.delivery_history
     open_store backpressure http.text http.secrets http.waits http.changes
