@@ -27,7 +27,7 @@ from py_agent.testing import FakeClock
 from ..store.support import EVERY, start
 from .test_report import Page
 
-REASON = holding.run_reason(1, "poll")
+RUN = 1  # of `poll`
 MINUTE = 60_000_000
 
 
@@ -51,14 +51,14 @@ class Shop:
         """The present of its clock."""
         return to_micros(self.clock.now())
 
-    def publish(self, kind: str, count: int, hold: str | None = None) -> None:
+    def publish(self, kind: str, count: int, hold: int | None = None) -> None:
         """Publish so many events."""
         self.store.publish_many([(kind, str(n), None) for n in range(count)], hold=hold)
 
     def hold(self) -> None:
         """End the run, and hold for a person what it has published."""
         self.store.runs.close(1, RunResult(Outcome.COMPLETED, self.now, 50))
-        self.store.writer.run(lambda cursor: holding.hold(cursor, REASON, "poll"))
+        self.store.writer.run(lambda cursor: holding.hold(cursor, RUN, "poll"))
 
     def end(self, event: int, attempt: Attempt) -> None:
         """Record what became of a delivery."""
@@ -88,7 +88,7 @@ def test_what_is_held_is_not_owed(shop: Shop) -> None:
     """Given 50 deliveries that are held and 7 that are owed, When reported, Then each is
     a number of its own, the same at the top and below.
     """
-    shop.publish("item", 50, hold=REASON)
+    shop.publish("item", 50, hold=RUN)
     shop.hold()
     shop.publish("other", 7)
     told = shop.report()
@@ -101,7 +101,7 @@ def test_what_is_held_is_not_owed(shop: Shop) -> None:
 
 def test_only_what_is_held_waits(shop: Shop) -> None:
     """Given a run that goes on and withholds its events, Then nothing is owed."""
-    shop.publish("item", 50, hold=REASON)
+    shop.publish("item", 50, hold=RUN)
     told = shop.report()
     assert told.figures["Owed now"] == "0" and "nothing waits" not in told.text
     assert "50 until their run ends" in told.text
@@ -110,7 +110,7 @@ def test_only_what_is_held_waits(shop: Shop) -> None:
 
 def test_a_job_whose_events_are_held_neither_fails_nor_pauses(shop: Shop) -> None:
     """Given a flood of a job that is well, Then it needs a person, and no more is told."""
-    shop.publish("item", 50, hold=REASON)
+    shop.publish("item", 50, hold=RUN)
     shop.hold()
     told = shop.report()
     assert told.figures["Jobs"] == "1"
@@ -121,7 +121,7 @@ def test_a_job_whose_events_are_held_neither_fails_nor_pauses(shop: Shop) -> Non
 @pytest.mark.parametrize(
     ("snoozed", "words", "doctor"),
     [
-        (3, "all snoozed", "it is paused: 401; 3 owed, all snoozed\n"),
+        (3, "all snoozed", "it is paused: 401; 3 owed, all snoozed; agent resume"),
         (
             2,
             "2 of them snoozed; the oldest other for 1 h",
