@@ -19,7 +19,7 @@ __all__ = ["add_issue", "add_mention", "add_pull_request", "add_task"]
 
 Priority = Literal["p1", "p2", "p3", "p4"]
 
-FRESH = timedelta(minutes=5)  # for which Todoist is trusted to know a request id
+FRESH = timedelta(minutes=1)  # for which Todoist is trusted to know a request id
 MAX_CONTENT, MAX_DESCRIPTION = 500, 16_383  # characters, as Todoist's own client has them
 
 
@@ -51,7 +51,7 @@ def add_task(
     id is known, and what a discarded request is answered, was never written; 204 and a
     task are taken for done. So a task with the very same texts, added since the event, is
     looked for first wherever an attempt before may have added it: if that was cut off by a
-    crash or a stop, and if the event is older than five minutes. That is one request more,
+    crash or a stop, and if the event is older than a minute. That is one request more,
     made only if the texts hold the event's identifier or URL. A task that you have changed
     or completed meanwhile is not found there.
 
@@ -264,7 +264,7 @@ def _may_be_there(event: Event, texts: dict[str, Any], now: datetime) -> bool:
 
     Nobody tells an attempt that it is not the first; that an event is old may tell it.
     """
-    old = not timedelta() <= now - event.created < FRESH
+    old = now - event.created >= FRESH
     return (event.in_doubt or old) and _tells_event(texts, event)
 
 
