@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
-from jobs.github_notifications_threads import date_of, text_at
+from jobs.github_notifications_names import text_at
+from jobs.github_notifications_threads import date_of
 from py_agent import BearerAuth, Handler, HttpError, pages_of, shown_url
 from py_agent.settings import Settings, WebUrl
 
 MOST = 10  # pages of one timeline, and of any other list, at most
+PER_PAGE = 100  # things of a timeline; GitHub gives no more
+SMALL = 10  # things of a page, where a hundred are too long to be read
 LIMITED = 60.0  # seconds to wait after a rate limit that does not say how long
 WHERE = (
     "make one under Settings > Developer settings > Personal access tokens > Tokens "
     "(classic), with the scope `notifications`, and `repo` for private repositories, and "
     "set it as GITHUB_TOKEN, or as token in [github]"
 )
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value().strip()  # files end with a line break
+    if not text:
+        raise ValueError(f"it is empty; {WHERE}")
+    if not re.fullmatch("[!-~]+", text):
+        raise ValueError(
+            f"no token has characters other than ASCII letters, digits and signs, nor "
+            f"blanks; {WHERE}"
+        )
+    return token
 
 
 class GithubSettings(Settings, section="github", env_prefix="GITHUB_"):
@@ -31,7 +49,7 @@ class GithubSettings(Settings, section="github", env_prefix="GITHUB_"):
         api_url: of GitHub Enterprise Server it is `https://HOST/api/v3`.
     """
 
-    token: SecretStr = Field(
+    token: Annotated[SecretStr, AfterValidator(_sendable)] = Field(
         description="a classic personal access token of GitHub with the scope "
         "`notifications` (and `repo` for private repositories), from Settings > Developer "
         "settings > Personal access tokens > Tokens (classic), "
@@ -50,6 +68,9 @@ class Api:
         self.http, self.home = handler.http, settings.api_url.rstrip("/")
         self.shown = shown_url(self.home)
         self.auth = BearerAuth(settings.token)
+        token = settings.token.get_secret_value()
+        account = f"{self.home} {token}".encode()
+        self.account = hashlib.sha256(account).hexdigest()[:32]  # whose login is kept
 
     def url(self, path: str, **query: Any) -> str:
         """Return the URL of a path."""
@@ -102,24 +123,43 @@ class Api:
         Raises:
             HttpError: it could not be had, or is none.
         """
-        url = self.url(path, per_page=100, **query)
+        return _in_parts(lambda size: self._items(path, {"per_page": size, **query}))
+
+    def _items(self, path: str, query: dict[str, Any]) -> list[Any]:
         try:
-            pages = pages_of(self._good, url, MOST)
+            pages = pages_of(self._good, self.url(path, **query), MOST)
             return [each for page in pages for each in page.items("")]
         except ValueError as error:
             raise HttpError(str(error), 200) from error
 
     def last_items(self, path: str, since: datetime) -> list[Any]:
-        """Return the end of a list that begins with the oldest, back to a moment."""
-        answer = self._good(self.url(path, per_page=100))
+        """Return the end of a list that begins with the oldest, back to a moment.
+
+        Raises:
+            HttpError: it could not be had, or is none.
+        """
+        return _in_parts(lambda size: self._last_items(path, since, size))
+
+    def _last_items(self, path: str, since: datetime, size: int) -> list[Any]:
+        answer = self._good(self.url(path, per_page=size))
         first, found = _listed(answer), list[Any]()
         last = _last_page(answer)
         for page in range(last, max(1, last - MOST), -1):
-            items = _listed(self._good(self.url(path, per_page=100, page=page)))
+            items = _listed(self._good(self.url(path, per_page=size, page=page)))
             found = items + found
             if any((date_of(each) or since) < since for each in items):
                 return found
         return first + found
+
+
+def _in_parts(read: Callable[[int], list[Any]]) -> list[Any]:
+    """Return a list that is read in pages, in small ones if a page is too long."""
+    try:
+        return read(PER_PAGE)
+    except HttpError as error:
+        if error.status is not None or error.transient:
+            raise
+        return read(SMALL)
 
 
 def _listed(answer: Any) -> list[Any]:
@@ -141,9 +181,10 @@ def _last_page(answer: Any) -> int:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 7 else 1
 
 
-def date_in(answer: Any) -> datetime | None:
+def date_in(answer: Any, name: str = "Date") -> datetime | None:
+    """Return the moment in a header; None if there is none."""
     try:
-        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
+        return parsedate_to_datetime(answer.headers.get(name, "")).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -8,18 +8,21 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from jobs.github_notifications_names import MORE, mentions, teams_in, text_at
 from py_agent import at_path
 
 REVIEW, ASSIGNED = "new_pr_review", "new_issue_assigned"
 MENTION = "new_github_at_mention"
 REASONS = ("review_requested", "assign", "mention", "team_mention")
+# These tell of what goes on in a repository that is watched, or in its builds. Once it
+# concerns somebody, GitHub gives another reason, and never one of these again.
+OF_OTHERS = frozenset({"subscribed", "ci_activity"})
 LONGEST = 1_000  # characters of a comment that are told
 
 ISSUE, PULL = "Issue", "PullRequest"
 _NUMBER = re.compile(r"/(?:issues|pulls)/(\d{1,18})$")
 _COMMIT = re.compile(r"/commits/([0-9a-f]{7,64})$")
 _REPO = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*/(?!\.{1,2}$)[A-Za-z0-9._-]+")
-_LETTER = r"[A-Za-z0-9_/`]"  # before an @ it makes the @ part of something else
 
 Teams = Callable[[], Collection[str] | None]  # as `owner/slug`; None if nobody knows
 
@@ -139,6 +142,22 @@ def is_wanted(repo: str, only: Collection[str], ignored: Collection[str]) -> boo
     return (not only or among(only)) and not among(ignored)
 
 
+def may_tell(thread: Thread, reasons: Collection[str]) -> bool:
+    """Return whether a thread is worth a look.
+
+    Its reason is that of its last news only: there may be a request before it.
+
+    Args:
+        thread: the notification.
+        reasons: what is wanted, of `REASONS`.
+    """
+    if not thread.is_discussed:
+        return thread.reason in reasons
+    own = "review_requested" if thread.kind == PULL else "assign"
+    wanted = {own, "mention", "team_mention"} & {*reasons}
+    return bool(wanted) and thread.reason not in OF_OTHERS
+
+
 def news_of(
     thread: Thread, me: Me, items: Iterable[Any], subject: Any, since: datetime
 ) -> list[News]:
@@ -204,12 +223,6 @@ def data_of(news: News, thread: Thread, subject: Any) -> dict[str, Any]:
     return data if news.text is None else {**data, "text": news.text[:LONGEST]}
 
 
-def text_at(value: Any, path: str) -> str:
-    """Return the text at a dotted path; empty if there is none."""
-    found = at_path(value, path)
-    return found if isinstance(found, str) else ""
-
-
 def moment_of(text: str) -> datetime | None:
     """Return a moment as GitHub writes it; None if it is none."""
     try:
@@ -237,7 +250,7 @@ def _is(item: Any, path: str, login: str) -> bool:
 def _requests(items: list[Any], thread: Thread, me: Me) -> list[Any]:
     """Return the requests that concern me or one of my teams.
 
-    Where nobody knows my teams, any team may be mine if that is why I was notified.
+    Where not all of my teams are known, any may be mine if that is why I was notified.
     """
     asked = [each for each in items if text_at(each, "event") == "review_requested"]
     of_teams = [each for each in asked if text_at(each, "requested_team.slug")]
@@ -247,8 +260,13 @@ def _requests(items: list[Any], thread: Thread, me: Me) -> list[Any]:
         if _is(each, "requested_reviewer.login", me.login)
         or f"{thread.owner}/{text_at(each, 'requested_team.slug')}".lower() in (teams or ())
     ]  # fmt: skip
-    guessed = teams is None and thread.reason == "review_requested"
+    guessed = thread.reason == "review_requested" and _may_be_mine(teams, thread)
     return mine or (of_teams if guessed else [])
+
+
+def _may_be_mine(teams: Collection[str] | None, thread: Thread) -> bool:
+    """Whether there may be a team of mine that is not among those that are known."""
+    return teams is None or f"{thread.owner}/{MORE}".lower() in teams
 
 
 def _last(event_type: str, thread: Thread, items: list[Any]) -> Iterator[News]:
@@ -279,30 +297,10 @@ def _is_to_me(body: str, thread: Thread, me: Me) -> bool:
         return True
     if "team_mention" not in me.reasons:
         return False
-    name = rf"({re.escape(thread.owner)}/[\w.-]*\w)"
-    named = re.findall(rf"(?<!{_LETTER})@{name}", body, re.IGNORECASE)
+    named = teams_in(body, thread.owner)
     teams = me.teams() if named else ()
-    if teams is None:
-        return thread.reason == "team_mention"
-    return any(each.lower() in teams for each in named)
-
-
-def mentions(body: str, login: str) -> bool:
-    """Return whether a text has somebody's name after an @."""
-    pattern = rf"(?<!{_LETTER}){re.escape('@' + login)}(?![A-Za-z0-9_/-])"
-    return re.search(pattern, body, re.IGNORECASE) is not None
-
-
-def teams_of(items: Iterable[Any]) -> set[str]:
-    """Return the teams of an answer as `owner/slug`, in lower case.
-
-    Who belongs to a team belongs to the one above it, too.
-    """
-    names = {
-        (text_at(each, "organization.login"), text_at(each, slug))
-        for each in items for slug in ("slug", "parent.slug")
-    }  # fmt: skip
-    return {f"{owner}/{slug}".lower() for owner, slug in names if owner and slug}
+    guessed = thread.reason == "team_mention" and _may_be_mine(teams, thread)
+    return guessed or any(each in (teams or ()) for each in named)
 
 
 def waits_of(headers: Mapping[str, str]) -> float:

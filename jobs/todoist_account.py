@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from py_agent import BearerAuth, Handler, HttpError, Settings, at_path, shown_url
 from py_agent.settings import WebUrl
@@ -21,6 +22,18 @@ WHERE = (
 )
 
 
+def _sendable(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value().strip()  # files end with a line break
+    if not text:
+        raise ValueError(f"it is empty; {WHERE}")
+    if not re.fullmatch("[!-~]+", text):
+        raise ValueError(
+            f"no token has characters other than ASCII letters, digits and signs, nor "
+            f"blanks; {WHERE}"
+        )
+    return token
+
+
 class TodoistSettings(Settings, section="todoist", env_prefix="TODOIST_"):
     """Whose Todoist it is.
 
@@ -29,7 +42,7 @@ class TodoistSettings(Settings, section="todoist", env_prefix="TODOIST_"):
         api_url: where the API, version 1, is.
     """
 
-    token: SecretStr = Field(
+    token: Annotated[SecretStr, AfterValidator(_sendable)] = Field(
         description="the API token of Todoist, from Settings > Integrations > Developer, "
         "https://app.todoist.com/app/settings/integrations/developer"
     )

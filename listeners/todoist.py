@@ -7,17 +7,19 @@ request, none of size, and no word for when to try again.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from jobs.todoist_account import TodoistSettings
 from listeners.todoist_api import Todoist, request_id, verdict
-from listeners.todoist_texts import filled, plain
+from listeners.todoist_texts import filled, is_url, plain
 from py_agent import Event, Handler, HttpError, at_path, listen_for
 
 __all__ = ["add_issue", "add_mention", "add_pull_request", "add_task"]
 
 Priority = Literal["p1", "p2", "p3", "p4"]
 
+FRESH = timedelta(minutes=1)  # for which Todoist is trusted to know a request id
 MAX_CONTENT, MAX_DESCRIPTION = 500, 16_383  # characters, as Todoist's own client has them
 
 
@@ -44,17 +46,21 @@ def add_task(
     cannot make a link by itself: square brackets in it become round ones.
 
     Each attempt has the same `X-Request-Id`, which no other event, listener or store has.
-    Todoist discards a request whose id it knows, so that a task is added once, even where
-    its answer was lost. It does not say for how long it knows an id. Where a crash or a
-    stop cut an attempt off, hours may have passed; so then a task with the very same texts,
-    added since the event, is looked for first, if they hold the event's identifier or URL.
-    One that you have changed or completed meanwhile is not found there.
+    Of it is known what Todoist wrote about its REST API, from which v1 was made: a request
+    with the id of one before is discarded, and an id has 36 bytes at most. For how long an
+    id is known, and what a discarded request is answered, was never written; 204 and a
+    task are taken for done. So a task with the very same texts, added since the event, is
+    looked for first wherever an attempt before may have added it: if that was cut off by a
+    crash or a stop, and if the event is older than a minute. That is one request more,
+    made only if the texts hold the event's identifier or URL. A task that you have changed
+    or completed meanwhile is not found there.
 
     What an answer means:
 
-        2xx                 the task is there
-        5xx, 408, 425,      a failed attempt, tried again as the listener's `retry` says
-        no whole answer
+        2xx                 the task is there, if the answer is a task, or 204
+        5xx, 408, 425, no   a failed attempt, tried again as the listener's `retry` says
+        whole answer, 200
+        without a task
         429                 all events wait as long as Todoist asks for
         401, 403            the token is refused, or there are too many tasks: the listener
                             is paused with the reason and looks again after an hour
@@ -92,8 +98,9 @@ def add_task(
     todoist = Todoist(handler, settings)
     try:
         where = todoist.places(project, section)
-        doubtful = event.in_doubt and _tells_event(texts, event)
-        if doubtful and todoist.has_task(texts, where, event.created):
+        if _may_be_there(event, texts, handler.clock.now()) and todoist.has_task(
+            texts, where, event.created
+        ):
             return
         given = {key: value for key, value in chosen.items() if value}
         # An @ in a title from elsewhere is no label of mine.
@@ -141,7 +148,7 @@ def add_issue(
     """
     add_task(
         handler, event, settings, title=_link(event),
-        description=_told(event, description, "Assigned by ${data.by}"),
+        description=_told(event, description, "Assigned by ${data.by}", "by"),
         project=project, section=section, labels=labels, priority=priority, due=due,
     )  # fmt: skip
 
@@ -182,7 +189,7 @@ def add_pull_request(
     """
     add_task(
         handler, event, settings, title=f"Review {_link(event)}",
-        description=_told(event, description, "Requested by ${data.by}"),
+        description=_told(event, description, "Requested by ${data.by}", "by"),
         project=project, section=section, labels=labels, priority=priority, due=due,
     )  # fmt: skip
 
@@ -222,22 +229,43 @@ def add_mention(
     """
     add_task(
         handler, event, settings, title=f"Answer in {_link(event)}",
-        description=_told(event, description, "${data.by}: ${data.text}"),
+        description=_told(event, description, "${data.by}: ${data.text}", "by", "text"),
         project=project, section=section, labels=labels, priority=priority, due=due,
     )  # fmt: skip
 
 
 def _link(event: Event) -> str:
-    """Return the template of a link; a discussion or commit has no number."""
-    number = "#${data.number}" if at_path(event.data, "number") else ""
-    return f"[${{data.repo}}{number}: ${{data.title}}](${{data.url}})"
+    """Return the template of a link; what is not in the data is left out.
+
+    A discussion or commit has no number. What was published by hand may have nothing.
+    """
+    place = "${data.repo}" if _has(event, "repo") else ""
+    place += "#${data.number}" if _has(event, "number") else ""
+    title = "${data.title}" if _has(event, "title") else ""
+    shown = ": ".join(each for each in (place, title) if each) or "$identifier"
+    if _has(event, "url"):
+        return f"[{shown}](${{data.url}})"
+    return f"[{shown}]($identifier)" if is_url(event.identifier) else shown
 
 
-def _told(event: Event, chosen: str | None, usual: str) -> str:
-    """Return the template of a description; nothing if it is not known who it was."""
+def _told(event: Event, chosen: str | None, usual: str, *names: str) -> str:
+    """Return the template of a description; nothing if the data has not what it needs."""
     if chosen is not None:
         return chosen
-    return usual if at_path(event.data, "by") else ""
+    return usual if all(_has(event, name) for name in names) else ""
+
+
+def _has(event: Event, name: str) -> bool:
+    return bool(at_path(event.data, name))
+
+
+def _may_be_there(event: Event, texts: dict[str, Any], now: datetime) -> bool:
+    """Whether an attempt before may have added the task, so that it can be looked for.
+
+    Nobody tells an attempt that it is not the first; that an event is old may tell it.
+    """
+    old = now - event.created >= FRESH
+    return (event.in_doubt or old) and _tells_event(texts, event)
 
 
 def _tells_event(texts: dict[str, Any], event: Event) -> bool:

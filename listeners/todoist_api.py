@@ -6,13 +6,12 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobs.todoist_account import WHERE, Known, TodoistSettings, check, listed, place
 from listeners.todoist_texts import HOUR
 from py_agent import (
-    AgentError,
     BearerAuth,
     Discard,
     Event,
@@ -21,7 +20,10 @@ from py_agent import (
     Pause,
     Retry,
     at_path,
+    shown_url,
 )
+
+CLOCKS = timedelta(seconds=30)  # by which Todoist's clock and ours may differ
 
 _TOO_MANY = 429
 _REFUSED = frozenset({401, 403})
@@ -35,19 +37,13 @@ class Todoist:
     Args:
         handler: sends.
         settings: whose Todoist it is.
-
-    Raises:
-        Pause: the token cannot be one.
     """
 
     def __init__(self, handler: Handler, settings: TodoistSettings) -> None:
         self.handler, self.settings = handler, settings
         self.known = handler.shared(Known)
         self.trusts = False  # whether an id was taken that was looked up before
-        try:
-            self.auth = BearerAuth(settings.token)
-        except AgentError as error:
-            raise Pause(f"the token of Todoist: {error}; {WHERE}", after=HOUR) from None
+        self.auth = BearerAuth(settings.token)
 
     def places(self, project: str | None, section: str | None) -> dict[str, str]:
         """Return where a task is put, as Todoist wants it.
@@ -75,17 +71,20 @@ class Todoist:
     def has_task(
         self, texts: Mapping[str, str], where: Mapping[str, str], since: datetime
     ) -> bool:
-        """Return whether there is a task with these texts that was added since then."""
+        """Return whether there is a task with these texts that was added since then.
+
+        Todoist's clock may be a little behind ours.
+        """
         within = {key: where[key] for key in ("project_id",) if key in where}
         for task in listed(self.handler, self.settings, "tasks", **within):
             same = all(at_path(task, key) == text for key, text in texts.items())
             added = _moment(at_path(task, "added_at"))
-            if same and added is not None and added >= since:
+            if same and added is not None and added >= since - CLOCKS:
                 return True
         return False
 
     def add(self, task: Mapping[str, Any], request_id: str) -> None:
-        """Add a task, unless Todoist has had this request before.
+        """Add a task, unless Todoist has had this request before, which is 204 or a task.
 
         Raises:
             HttpError: it was not added, or nobody knows.
@@ -95,6 +94,8 @@ class Todoist:
             allow_redirects=False, headers={"X-Request-Id": request_id},
         )  # fmt: skip
         check(answer)
+        if answer.status_code != 204 and not at_path(answer.json(), "id"):
+            raise HttpError(f"{shown_url(answer.url)}: the answer names no task", 200)
 
 
 def request_id(event: Event, listener: str | None) -> str:

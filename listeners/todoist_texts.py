@@ -13,7 +13,7 @@ HOUR = 3600.0  # seconds until a paused listener looks whether it was mended
 WORDS = ("event_type", "identifier", "created", "source", "data")
 
 _NOTHING = object()  # stands where the data has nothing
-_URL = re.compile(r"https?://\S+")
+_URL = re.compile(r"https?://\S+", re.IGNORECASE)
 _ROUND = str.maketrans("[]", "()")
 _ENCODED = {
     ord(each): f"%{ord(each):02X}" for each in "\"'()<>[\\]`{|}^"
@@ -75,6 +75,11 @@ def plain(text: str) -> str:
     )
     # At the begin of a task, an asterisk means that it cannot be completed.
     return re.sub(r"\A\s*\*\s+", "", seen.translate(_ROUND).rstrip("\\"))
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is an address of the web, and nothing else."""
+    return _URL.fullmatch(text) is not None
 
 
 def shortened(text: str, most: int) -> str:

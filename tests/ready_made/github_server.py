@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -30,6 +31,7 @@ class GithubServer:
         self.now, self.token = now, token
         self.size: int | None = None  # items of any page; what is asked for if not given
         self.poll_interval: int | None = 60
+        self.has_etags = True  # of the notifications
         self.teams: list[dict[str, Any]] | None = []  # None: the token may not know
         self.refuse: list[Answer] = []  # the next answers, whatever is asked for
         self.of_paths: dict[str, Answer] = {}  # answers to some paths
@@ -222,6 +224,9 @@ class GithubServer:
         if dates and dates[0].startswith("20"):
             newest = datetime.fromisoformat(dates[0])
             extra["Last-Modified"] = format_datetime(newest, usegmt=True)
+        if not self.has_etags:
+            same = self._unmodified(extra, headers)
+            return (304, extra, "") if same else (status, extra, body)
         if headers.get("if-none-match") == tag or self._unmodified(extra, headers):
             return 304, extra, ""
         return status, {**extra, "ETag": tag}, body
@@ -263,7 +268,8 @@ class GithubServer:
                 for name, value in {**extra, "Content-Length": len(body.encode())}.items():
                     self.send_header(name, str(value))
                 self.end_headers()
-                self.wfile.write(body.encode())
+                with contextlib.suppress(ConnectionError):  # it may hang up
+                    self.wfile.write(body.encode())
 
             def date_time_string(self, timestamp: float | None = None) -> str:
                 return format_datetime(server.now(), usegmt=True)

@@ -14,8 +14,11 @@ import responses
 from pydantic import SecretStr
 
 from jobs.github_notifications import GithubSettings, github_notifications
-from jobs.github_notifications_threads import bare_news, is_wanted, mentions, thread_of
+from jobs.github_notifications_names import mentions
+from jobs.github_notifications_threads import bare_news, is_wanted, thread_of
+from jobs.github_notifications_tries import Tries
 from py_agent import HttpError
+from py_agent.errors import ConfigError
 from py_agent.loading import agent_of_config
 from py_agent.testing import AgentUnderTest, FakeClock, JobRun
 
@@ -161,6 +164,36 @@ def test_several_news_of_one_thread(agent: AgentUnderTest, github: GithubServer)
     ]
 
 
+@pytest.mark.parametrize("reason", ["comment", "state_change", "author", "manual"])
+def test_news_that_hide_a_request(
+    agent: AgentUnderTest, github: GithubServer, reason: str
+) -> None:
+    """Given other news after a request and an assignment, before the next poll, Then both
+    are told, though the notifications have other reasons.
+    """
+    pull, issue = github.open_pull(7), github.open_issue(8)
+    review, assigned = github.request_review(pull), github.assign(issue)
+    for key in (pull, issue):
+        github.event(key, "closed", reason)
+    assert set(poll(agent)) == {
+        f"new_pr_review {WEB}/octo/shop/pull/7#event-{review}",
+        f"new_issue_assigned {WEB}/octo/shop/issues/8#event-{assigned}",
+    }
+
+
+def test_what_is_only_watched_costs_nothing(
+    agent: AgentUnderTest, github: GithubServer
+) -> None:
+    """Given news of a repository that I watch, and reasons that a kind of subject cannot
+    have, Then none is looked up.
+    """
+    github.comment(github.open_issue(8), "talk", reason="subscribed")
+    assert poll(agent) == []
+    github.comment(github.open_pull(7), "talk", reason="comment")
+    assert poll(agent, reasons=["assign"]) == []
+    assert github.paths() == ["/notifications"] * 2
+
+
 # Told once
 
 
@@ -241,6 +274,41 @@ def test_what_comes_late_is_found(agent: AgentUnderTest, github: GithubServer) -
     assert len(poll(agent)) == 1
 
 
+@pytest.mark.parametrize("has_etags", [True, False])
+def test_news_of_the_second_of_a_poll(
+    agent: AgentUnderTest, github: GithubServer, has_etags: bool
+) -> None:
+    """Given GitHub's dates in whole seconds, When more happens in the second of a poll, in
+    another thread and in the same one, Then it is told.
+    """
+    github.has_etags = has_etags
+    poll(agent)
+    agent.clock.advance(60)
+    key = github.open_issue(1)
+    github.assign(key)
+    assert len(poll(agent, 0)) == 1
+    github.assign(github.open_issue(2))
+    github.comment(key, "@me")
+    assert len(poll(agent)) == 2
+
+
+def test_what_comes_late_is_found_by_its_date_alone(
+    agent: AgentUnderTest, github: GithubServer
+) -> None:
+    """Given GitHub that compares dates only, When a notification appears that is older
+    than the newest, Then it is told within the hour.
+    """
+    github.has_etags = False
+    github.assign(github.open_issue(1))
+    late = github.threads.pop("octo/shop#1")
+    agent.clock.advance(60)
+    github.assign(github.open_issue(2))
+    assert len(poll(agent)) == 1
+    github.threads = {"octo/shop#1": late, **github.threads}
+    assert poll(agent) == []
+    assert len(poll(agent, 3_600)) == 1
+
+
 def test_all_pages_are_read(agent: AgentUnderTest, github: GithubServer) -> None:
     """Given more notifications and a longer timeline than a page, Then all is found."""
     github.size = 2
@@ -305,15 +373,33 @@ def test_a_subject_is_looked_up_once(agent: AgentUnderTest, github: GithubServer
     github.comment("octo/shop#8", "thanks")
     poll(agent)
     assert [path for path in github.paths() if "pulls" in path] == []
-    assert len(github.paths()) == 4
+    assert len(github.paths()) == 3
+
+
+def test_my_name_is_asked_for_once_a_day(
+    agent: AgentUnderTest, github: GithubServer
+) -> None:
+    """Given changes all the time, Then my name is kept, but not for another token."""
+    key = github.open_issue(8)
+    for hours, asked in ((0, 1), (1, 1), (24, 2)):
+        agent.clock.advance(3_600 * hours)
+        github.comment(key, "talk", reason="author")
+        poll(agent)
+        assert github.paths().count("/user") == asked
+    github.token = "another"
+    configure(agent, github, "another")
+    github.comment(key, "talk")
+    poll(agent)
+    assert github.paths().count("/user") == 3
 
 
 def test_the_poll_interval_is_obeyed_over_a_restart(
-    agent: AgentUnderTest, github: GithubServer
+    agent: AgentUnderTest, github: GithubServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Given a server that asks for two minutes, When run each minute, Then every other
-    run asks it.
+    run asks it, and the log says why the others do not.
     """
+    caplog.set_level(logging.INFO)
     github.poll_interval = 120
     asked = []
     for _ in range(4):
@@ -321,6 +407,7 @@ def test_the_poll_interval_is_obeyed_over_a_restart(
         agent.stop()
         asked.append(len(github.asked))
     assert asked == [1, 1, 2, 2]
+    assert caplog.text.count("GitHub asks not to be asked before 12:0") == 2
 
 
 def test_the_regular_rhythm_is_kept(agent: AgentUnderTest, github: GithubServer) -> None:
@@ -412,20 +499,131 @@ def test_a_private_or_deleted_subject_is_told_once(
     assert poll(agent) == []
 
 
+@pytest.mark.parametrize(
+    ("status", "body"), [(502, "bad gateway"), (422, "{}"), (200, "<html>")]
+)
 def test_one_that_fails_does_not_stop_the_others(
+    agent: AgentUnderTest, github: GithubServer, status: int, body: str
+) -> None:
+    """Given an old subject that fails, Then the run says so, and the others are told; it
+    is told in full when it is well again.
+    """
+    number = github.assign(github.open_issue(8))
+    agent.clock.advance(1)
+    github.of_paths["/repos/octo/shop/issues/8/timeline"] = status, {}, body
+    github.request_review(github.open_pull(7))
+    with pytest.raises(HttpError, match="issues/8"):
+        poll(agent)
+    assert len(agent.published("new_pr_review")) == 1
+    github.of_paths.clear()
+    assert poll(agent) == [f"new_issue_assigned {WEB}/octo/shop/issues/8#event-{number}"]
+
+
+def test_one_that_fails_for_hours(
+    agent: AgentUnderTest, github: GithubServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a subject that fails for hours, Then it is asked for ever more seldom, and in
+    the end told as its notification has it, once, also when it is well again.
+    """
+    key = github.open_pull(7)
+    github.request_review(key)
+    path = "/repos/octo/shop/issues/7/timeline"
+    github.of_paths[path] = 422, {}, "{}"
+    for wait in (1, 1, 2, 4, 8, 16, 32, 64):
+        if wait > 1:
+            assert poll(agent, (wait - 1) * 60) == []
+        with pytest.raises(HttpError, match="422"):
+            poll(agent)
+    assert github.paths().count(path) == 8
+    assert len(poll(agent, 128 * 60)) == 1
+    assert github.paths().count(path) == 9
+    assert [each.identifier for each in agent.published()] == [f"{WEB}/octo/shop/pull/7"]
+    assert "octo/shop#7 is told with what its notification says" in caplog.text
+    github.of_paths.clear()
+    github.comment(key, "any news?")
+    assert poll(agent) == []
+    again = github.request_review(key)
+    assert poll(agent) == [f"new_pr_review {WEB}/octo/shop/pull/7#event-{again}"]
+
+
+def test_what_was_told_bare_hides_nothing_else(
     agent: AgentUnderTest, github: GithubServer
 ) -> None:
-    """Given a subject that answers 502, Then the others are told, and it is tried again:
-    in the third poll it is told as the notification has it.
+    """Given a mention that could not be looked up, When it can, Then it is not told again,
+    but the assignment before it is.
     """
-    github.assign(github.open_issue(8))
-    github.request_review(github.open_pull(7))
-    github.of_paths["/repos/octo/shop/issues/8/timeline"] = 502, {}, "bad gateway"
-    for told in (1, 1):
-        with pytest.raises(HttpError, match="502"):
-            poll(agent)
-        assert len(agent.published()) == told
-    assert poll(agent) == [f"new_issue_assigned {WEB}/octo/shop/issues/8"]
+    key = github.open_issue(8)
+    number = github.assign(key)
+    github.comment(key, "@me")
+    github.of_paths["/repos/octo/shop/issues/8/timeline"] = 403, {}, "{}"
+    assert poll(agent) == [f"new_github_at_mention {WEB}/octo/shop/issues/8"]
+    github.of_paths.clear()
+    github.comment(key, "talk")
+    assert poll(agent) == [f"new_issue_assigned {WEB}/octo/shop/issues/8#event-{number}"]
+
+
+def test_a_subject_too_long_for_one_answer(
+    agent: AgentUnderTest, github: GithubServer
+) -> None:
+    """Given an issue with comments of many megabytes, Then it is read in smaller pages."""
+    key = github.open_issue(8)
+    url = github.comment(key, "@me")
+    for _ in range(15):
+        github.comment(key, "\U0001f600" * 64_000)
+    assert poll(agent) == [f"new_github_at_mention {url}"]
+
+
+def test_what_does_not_reach_github_uses_up_no_tries(clock: FakeClock) -> None:
+    """Given failures while offline, Then a subject is not given up for them; a timeout or
+    an answer that is too long counts, as does any status but those about us.
+    """
+    offline = HttpError("x", transient=True)
+    slow, long = HttpError("x", transient=True, sent=True), HttpError("x", sent=True)
+    kept = dict[str, Any]()
+    for _ in range(20):
+        tries = Tries(kept, clock.now())
+        assert not tries.is_last("1", offline)
+        tries.note("1", offline)
+        tries.note("2", slow)
+        for ours in (
+            HttpError("x", 401),
+            HttpError("x", 403, 60.0),
+            HttpError("x", 429, 9.0),
+        ):
+            tries.note("3", ours)
+            assert not tries.is_last("2", ours)
+    assert not tries.is_last("1", long)
+    assert tries.is_last("2", long)
+    assert not tries.has("3")
+    assert tries.is_last("3", HttpError("x", 404))
+
+
+@pytest.mark.parametrize("kept", [3, None, {"tried": "x", "after": 7}, {"tried": True}])
+def test_tries_that_make_no_sense_are_none(clock: FakeClock, kept: Any) -> None:
+    """Given what an earlier version or somebody else left, Then a subject begins anew."""
+    tries = Tries({"1": kept}, clock.now())
+    assert tries.is_due("1")
+    assert not tries.is_last("1", HttpError("x", 502))
+    tries.note("1", HttpError("x", 502))
+    assert not tries.is_due("1")
+
+
+def test_a_wait_that_one_subject_asks_for(
+    agent: AgentUnderTest, github: GithubServer
+) -> None:
+    """Given a subject that always says 503 and when to come back, Then the poll ends, and
+    the next one tells the others first.
+    """
+    github.assign(github.open_issue(1))
+    agent.clock.advance(1)
+    github.assign(github.open_issue(2))
+    github.of_paths["/repos/octo/shop/issues/1/timeline"] = 503, {"Retry-After": "300"}, ""
+    with pytest.raises(HttpError) as caught:
+        poll(agent)
+    assert caught.value.retry_after == 300
+    with pytest.raises(HttpError, match="issues/1"):
+        poll(agent, 300)
+    assert len(agent.published()) == 1
 
 
 def test_a_server_that_is_ill_is_not_asked_for_everything(
@@ -461,13 +659,19 @@ def test_one_that_failed_for_a_while_is_told_in_full(
 def test_garbage_about_a_subject(
     agent: AgentUnderTest, github: GithubServer, body: str
 ) -> None:
-    """Given a timeline and a subject that are garbage, Then it is no error of ours."""
-    github.assign(github.open_issue(8))
+    """Given a timeline and a subject that are garbage, Then it is no error of ours; where
+    nothing can be read, it is tried again.
+    """
+    number = github.assign(github.open_issue(8))
     for path in ("/repos/octo/shop/issues/8/timeline", "/repos/octo/shop/issues/8"):
         github.of_paths[path] = 200, {}, body
-    told = poll(agent)
-    bare = f"new_issue_assigned {WEB}/octo/shop/issues/8"
-    assert told == ([] if body.startswith("[") else [bare])
+    if body.startswith("["):
+        assert poll(agent) == []
+        return
+    with pytest.raises(HttpError, match=r"not JSON|no list"):
+        poll(agent)
+    github.of_paths.clear()
+    assert poll(agent) == [f"new_issue_assigned {WEB}/octo/shop/issues/8#event-{number}"]
 
 
 @pytest.mark.parametrize("body", ["7", "<html>"])
@@ -478,9 +682,11 @@ def test_garbage_about_comments(
     github.request_review(github.open_pull(7))
     github.assign(github.open_issue(8))
     github.of_paths["/repos/octo/shop/pulls/7/comments"] = 200, {}, body
-    told = poll(agent)
-    assert told[0] == f"new_pr_review {WEB}/octo/shop/pull/7"
-    assert len(told) == 2
+    with pytest.raises(HttpError, match="pulls/7/comments"):
+        poll(agent)
+    assert len(agent.published("new_issue_assigned")) == 1
+    github.of_paths.clear()
+    assert len(poll(agent)) == 1
 
 
 @pytest.mark.parametrize(
@@ -559,11 +765,25 @@ def test_a_request_of_my_team(agent: AgentUnderTest, github: GithubServer) -> No
     }]  # fmt: skip
     for number, team in enumerate(("octo/web", "octo/makers", "octo/legal"), 1):
         github.request_review(github.open_pull(number), of=team)
+    github.notify("octo/shop#3", "author")
     told = poll(agent)
     assert sorted(each[14:].partition("#")[0] for each in told) == [
         f"{WEB}/octo/shop/pull/1", f"{WEB}/octo/shop/pull/2",
     ]  # fmt: skip
     assert github.paths().count("/user/teams") == 1
+
+
+@pytest.mark.parametrize(("parent", "told"), [({"slug": "makers"}, 2), (None, 0)])
+def test_a_team_two_levels_above_mine(
+    agent: AgentUnderTest, github: GithubServer, parent: Any, told: int
+) -> None:
+    """Given a request and a mention of a team that I am notified of, and that GitHub does
+    not list, Then they are told if there may be one that high above mine.
+    """
+    github.teams = [{"slug": "web", "organization": {"login": "octo"}, "parent": parent}]
+    github.request_review(github.open_pull(7), of="octo/all")
+    github.comment(github.open_issue(8), "dear @octo/all", reason="team_mention")
+    assert len(poll(agent)) == told
 
 
 def test_a_token_that_may_not_know_teams(
@@ -610,6 +830,39 @@ def test_only_some_repositories(agent: AgentUnderTest, github: GithubServer) -> 
         f"new_issue_assigned {WEB}/octo/shop/issues/8"
     ]
     assert [path for path in github.paths() if "where" in path or "Secret" in path] == []
+
+
+@pytest.mark.parametrize("lookback", ["1e15", "2592001", "-1", "inf", "nan"])
+def test_how_far_it_may_look_back(tmp_path: Path, lookback: str) -> None:
+    """Given a lookback that makes no sense, Then that is one line at start."""
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        '[[jobs]]\nrun = "jobs.github_notifications.github_notifications"\n'
+        f'every = "1 minute"\nwith = {{ lookback = {lookback} }}\n'
+    )
+    with pytest.raises(ConfigError, match="lookback"):
+        agent_of_config(str(path))
+
+
+@pytest.mark.parametrize("token", ["", " ", "canary ü-token", "canary x", "canary\ny"])
+def test_a_token_that_cannot_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """Given a token that is empty or holds what none has, Then one line says so at start,
+    with the setting, and without the token.
+    """
+    path = tmp_path / "agent.toml"
+    run = '[[jobs]]\nrun = "jobs.github_notifications"\nevery = "1 minute"\n'
+    path.write_text(f"{run}[github]\ntoken = {json.dumps(token)}\n")
+    with pytest.raises(ConfigError, match="github.*token.*GITHUB_TOKEN") as caught:
+        agent_of_config(str(path))._settings(GithubSettings)
+    path.write_text(run)
+    monkeypatch.setenv("GITHUB_TOKEN", token)
+    with pytest.raises(ConfigError, match="GITHUB_TOKEN") as of_variable:
+        agent_of_config(str(path))._settings(GithubSettings)
+    for said in (str(caught.value), str(of_variable.value)):
+        assert "canary" not in said
+        assert "\n" not in said
 
 
 def test_it_is_configured_in_agent_toml(
@@ -685,6 +938,10 @@ def test_what_a_notification_alone_tells(
         ("@me", True), ("Hi @ME!", True), ("(@me)", True), ("@me.", True), ("", False),
         ("a@me", False), ("@me-too", False), ("@me/team", False), ("`@me`", False),
         ("@meme", False), ("ü @me", True),
+        ("```\n@me\n```", False), ("``` py\n@me\n```\nfor @me", True), ("~~~\n@me", False),
+        ("`a @me`", False), ("`a` @me `b`", True), ("a ` b @me", True),
+        ("`a\n\n@me`", True), ("``a` @me`` b", False), ("```@me``` x", False),
+        ("> ```\n> @me\nand @me", True),
     ],
 )  # fmt: skip
 def test_who_is_mentioned(text: str, found: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -30,6 +31,7 @@ from listeners.todoist import (
 from listeners.todoist_api import request_id, verdict
 from listeners.todoist_texts import filled, plain
 from py_agent import Discard, Event, HttpError, Pause, Retry
+from py_agent.errors import ConfigError
 from py_agent.loading import agent_of_config
 from py_agent.testing import AgentUnderTest, Delivery, FakeClock
 
@@ -151,6 +153,36 @@ def test_who_did_it_may_be_unknown(agent: AgentUnderTest, todoist: TodoistServer
     assert todoist.tasks[0]["description"] == ""
 
 
+@pytest.mark.parametrize(
+    ("data", "content", "description"),
+    [
+        ({"title": "by hand"}, f"[by hand]({PAGE}#event-1)", ""),
+        ({"repo": "o/r", "url": PAGE}, f"[o/r]({PAGE})", ""),
+        ({"by": "bob", "text": "Hi"}, f"[{PAGE}#event-1]({PAGE}#event-1)", "bob: Hi"),
+        (None, f"[{PAGE}#event-1]({PAGE}#event-1)", ""),
+        ({"by": "bob"}, f"[{PAGE}#event-1]({PAGE}#event-1)", ""),
+    ],
+)
+def test_an_event_without_some_fields(
+    agent: AgentUnderTest,
+    todoist: TodoistServer,
+    data: Any,
+    content: str,
+    description: str,
+) -> None:
+    """Given an event that was published by hand, Then what it has not is left out."""
+    add_mention(agent.handler, event(data), agent.settings[TodoistSettings])
+    (task,) = todoist.tasks
+    assert task["content"] == f"Answer in {content}"
+    assert task["description"] == description
+
+
+def test_an_event_of_nothing(agent: AgentUnderTest, todoist: TodoistServer) -> None:
+    """Given an event with no data, and an identifier that is no URL, Then it is told."""
+    add_issue(agent.handler, event({}, "by hand"), agent.settings[TodoistSettings])
+    assert todoist.tasks[0]["content"] == "by hand"
+
+
 @pytest.mark.parametrize("title", ["", "\u200b", "x" * 2_000, "* ", "\\"])
 def test_any_title_becomes_a_task(
     agent: AgentUnderTest, todoist: TodoistServer, title: str
@@ -173,6 +205,7 @@ def test_any_title_becomes_a_task(
         ("ends \\", "ends "), ("a\tb\x07c", "a bc"), ("**bold** `x`", "**bold** `x`"),
         ("https://a.example/(x)[y]", "https://a.example/%28x%29%5By%5D"),
         ("https://a.example/?q=1&b=%20#c", "https://a.example/?q=1&b=%20#c"),
+        ("HTTPS://a.example/)x", "HTTPS://a.example/%29x"),
     ],
 )  # fmt: skip
 def test_what_events_say_makes_no_link(given: str, shown: str) -> None:
@@ -211,6 +244,47 @@ def test_a_failed_attempt_is_repeated_with_the_same_id(
     assert len(ids) == 2
     assert len(set(ids)) == 1
     assert str(uuid.UUID(ids[0])) == ids[0]
+
+
+@pytest.mark.parametrize(
+    "answer", [(503, {}, "down"), (200, {"Content-Type": "application/json"}, '{"id')]
+)
+def test_a_task_whose_request_was_forgotten(
+    agent: AgentUnderTest, todoist: TodoistServer, send: Send, answer: Any
+) -> None:
+    """Given Todoist that adds the task, says that it did not, and is down until it has
+    forgotten the request, Then there is one task.
+    """
+    todoist.then = [answer]
+    todoist.refuse = []
+    assert send().state == "retryable"
+    todoist.refuse = [(429, {"Retry-After": "3600"}, "")]
+    agent.advance(60)
+    todoist.known.clear()
+    agent.advance(hours=2)
+    assert [each.state for each in agent.deliveries("todo")] == ["completed"]
+    assert len(todoist.tasks) == 1
+    assert todoist.paths()[-1] == "GET /tasks"
+
+
+def test_a_new_event_costs_one_request(todoist: TodoistServer, send: Send) -> None:
+    """Given an event of just now, Then nothing is looked for before its task is added."""
+    send()
+    assert todoist.paths() == ["POST /tasks"]
+
+
+def test_the_clock_of_todoist_may_be_behind(
+    agent: AgentUnderTest, todoist: TodoistServer, send: Send, clock: FakeClock
+) -> None:
+    """Given Todoist's clock some seconds behind ours, Then the task is found anyway."""
+    todoist.now = lambda: clock.now() - timedelta(seconds=20)
+    todoist.then = [(503, {}, "down")]
+    send()
+    todoist.refuse = [(429, {"Retry-After": "3600"}, "")]
+    agent.advance(60)
+    todoist.known.clear()
+    agent.advance(hours=2)
+    assert len(todoist.tasks) == 1
 
 
 def test_ids_differ_between_events_listeners_and_stores(clock: FakeClock) -> None:
@@ -353,6 +427,10 @@ def test_places_with_the_same_name() -> None:
         (413, {}, "too long", "discarded", "too long"),
         (503, {}, "", "retryable", "503"),
         (200, {"Content-Type": "text/html"}, "<p>Sign in!", "retryable", "web page"),
+        (200, {}, '{"id": "t1", "cont', "retryable", "not JSON"),
+        (200, {}, "", "retryable", "not JSON"),
+        (200, {}, '{"id": null}', "retryable", "names no task"),
+        (200, {}, "[]", "retryable", "names no task"),
     ],
 )  # fmt: skip
 def test_what_an_answer_means(
@@ -428,14 +506,32 @@ def test_the_token_is_nowhere(
     caplog.set_level(logging.DEBUG)
     todoist.refuse = [(400, {}, f"Bearer {TOKEN} is wrong")]
     found = send()
-    agent.settings[TodoistSettings] = settings_for(todoist, f"{TOKEN}\nx")
-    with pytest.raises(Pause, match="token of Todoist") as caught:
-        add_issue(agent.handler, event(), agent.settings[TodoistSettings])
     agent.stop()
     store = b"".join(each.read_bytes() for each in tmp_path.glob("agent.sqlite*"))
     assert found.state == "discarded"
-    assert TOKEN not in f"{found} {caught.value} {caplog.text}"
+    assert TOKEN not in f"{found} {caplog.text}"
     assert TOKEN.encode() not in store
+
+
+@pytest.mark.parametrize("token", ["", " ", "canary ü-token", "canary x", "canary\ny"])
+def test_a_token_that_cannot_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """Given a token that is empty or holds what none has, Then one line says so at start,
+    with the setting, and without the token.
+    """
+    path = tmp_path / "agent.toml"
+    run = '[[listeners]]\nrun = "listeners.todoist.add_issue"\n'
+    path.write_text(f"{run}[todoist]\ntoken = {json.dumps(token)}\n")
+    with pytest.raises(ConfigError, match="todoist.*token.*TODOIST_TOKEN") as caught:
+        agent_of_config(str(path))._settings(TodoistSettings)
+    path.write_text(run)
+    monkeypatch.setenv("TODOIST_TOKEN", token)
+    with pytest.raises(ConfigError, match="TODOIST_TOKEN") as of_variable:
+        agent_of_config(str(path))._settings(TodoistSettings)
+    for said in (str(caught.value), str(of_variable.value)):
+        assert "canary" not in said
+        assert "\n" not in said
 
 
 def test_it_is_configured_in_agent_toml(tmp_path: Path) -> None:
