@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field
 
 from jobs.github_notifications_names import text_at
 from jobs.github_notifications_threads import date_of
 from py_agent import BearerAuth, Handler, HttpError, pages_of, shown_url
-from py_agent.settings import Settings, WebUrl
+from py_agent.settings import Settings, Token, WebUrl
 
 MOST = 10  # pages of one timeline, and of any other list, at most
 PER_PAGE = 100  # things of a timeline; GitHub gives no more
@@ -28,18 +27,6 @@ WHERE = (
 )
 
 
-def _sendable(token: SecretStr) -> SecretStr:
-    text = token.get_secret_value().strip()  # files end with a line break
-    if not text:
-        raise ValueError(f"it is empty; {WHERE}")
-    if not re.fullmatch("[!-~]+", text):
-        raise ValueError(
-            f"no token has characters other than ASCII letters, digits and signs, nor "
-            f"blanks; {WHERE}"
-        )
-    return token
-
-
 class GithubSettings(Settings, section="github", env_prefix="GITHUB_"):
     """Who asks GitHub, and which GitHub.
 
@@ -49,7 +36,7 @@ class GithubSettings(Settings, section="github", env_prefix="GITHUB_"):
         api_url: of GitHub Enterprise Server it is `https://HOST/api/v3`.
     """
 
-    token: Annotated[SecretStr, AfterValidator(_sendable)] = Field(
+    token: Token = Field(
         description="a classic personal access token of GitHub with the scope "
         "`notifications` (and `repo` for private repositories), from Settings > Developer "
         "settings > Personal access tokens > Tokens (classic), "

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field
 
 from py_agent import BearerAuth, Handler, HttpError, Settings, at_path, shown_url
-from py_agent.settings import WebUrl
+from py_agent.settings import Token, WebUrl
 
 PER_PAGE, PAGES = 200, 50  # of any list, at most
 MOST_NAMED = 10  # projects that an error counts up
@@ -22,18 +21,6 @@ WHERE = (
 )
 
 
-def _sendable(token: SecretStr) -> SecretStr:
-    text = token.get_secret_value().strip()  # files end with a line break
-    if not text:
-        raise ValueError(f"it is empty; {WHERE}")
-    if not re.fullmatch("[!-~]+", text):
-        raise ValueError(
-            f"no token has characters other than ASCII letters, digits and signs, nor "
-            f"blanks; {WHERE}"
-        )
-    return token
-
-
 class TodoistSettings(Settings, section="todoist", env_prefix="TODOIST_"):
     """Whose Todoist it is.
 
@@ -42,7 +29,7 @@ class TodoistSettings(Settings, section="todoist", env_prefix="TODOIST_"):
         api_url: where the API, version 1, is.
     """
 
-    token: Annotated[SecretStr, AfterValidator(_sendable)] = Field(
+    token: Token = Field(
         description="the API token of Todoist, from Settings > Integrations > Developer, "
         "https://app.todoist.com/app/settings/integrations/developer"
     )

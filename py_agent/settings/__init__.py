@@ -1,6 +1,6 @@
 """What a user configures: agent.toml, the environment, and classes of settings."""
 
 from .classes import Settings
-from .kinds import SocketUrl, WebUrl
+from .kinds import SocketUrl, Token, WebUrl
 
-__all__ = ["Settings", "SocketUrl", "WebUrl"]
+__all__ = ["Settings", "SocketUrl", "Token", "WebUrl"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, SecretStr
+from pydantic_core import PydanticCustomError
+
+from .mistakes import UNUSABLE_TOKEN
 
 
 def _with_scheme(*schemes: str) -> Callable[[str], str]:
@@ -23,5 +27,18 @@ def _with_scheme(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _sendable(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value().strip()  # files end with a line break
+    if not text:
+        raise PydanticCustomError(UNUSABLE_TOKEN, "it is empty")
+    if not re.fullmatch("[!-~]+", text):
+        raise PydanticCustomError(
+            UNUSABLE_TOKEN,
+            "it is no token, which has only ASCII letters, digits and signs, and no blanks",
+        )
+    return token
+
+
+Token = Annotated[SecretStr, AfterValidator(_sendable)]
 WebUrl = Annotated[str, AfterValidator(_with_scheme("http", "https"))]
 SocketUrl = Annotated[str, AfterValidator(_with_scheme("ws", "wss"))]

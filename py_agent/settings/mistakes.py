@@ -17,7 +17,10 @@ Location = tuple[Any, ...]
 
 SHORTEST_SECRET = 3  # characters; what is shorter is part of many a word
 PIECE = 4  # characters of a secret that are not to be told
-KINDS = frozenset(typing.get_args(ErrorType))  # of mistakes that the library has words for
+UNUSABLE_TOKEN = "unusable_token"  # our own kind of mistake, whose words show no value
+
+# Of mistakes that the library, or we, have words for.
+KINDS = frozenset([*typing.get_args(ErrorType), UNUSABLE_TOKEN])
 
 # What these say holds the value, or was written by somebody who may have put it there.
 QUOTING = {"value_error", "assertion_error", "union_tag_invalid", "import_error"}
