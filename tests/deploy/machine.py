@@ -40,6 +40,10 @@ def missing() -> str:
     return ""
 
 
+class NotBootedError(Exception):
+    """Where the tests run, no machine can be booted: a container may not do it."""
+
+
 class Machine:
     """A booted machine.
 
@@ -128,7 +132,11 @@ def booted(folder: Path) -> Iterator[Machine]:
         )  # fmt: skip
     machine = Machine(root, process)
     try:
-        machine.wait_until_booted()
+        try:
+            machine.wait_until_booted()
+        except AssertionError as error:
+            said = str(error).strip().splitlines() or ["it says nothing"]
+            raise NotBootedError(f"no machine boots here: {said[-1]}") from error
         yield machine
     finally:
         off(process)
