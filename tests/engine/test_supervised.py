@@ -95,6 +95,8 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
 def test_pings_come_at_half_the_time(supervised: Supervised) -> None:
     """Given a watchdog, When time passes, Then a ping comes in each half of its time."""
     for _ in range(3):
+        for loop in ("dispatcher", "scheduler"):
+            supervised.await_turn(loop)  # or it would begin to wait after the time passed
         supervised.clock.advance(WATCHDOG / 2)
         assert supervised.told(b"WATCHDOG=1") == PING
 
