@@ -118,9 +118,8 @@ class Timetable:
         elif late >= 0 and not left_out:
             entry.due = boot
             entry.due_at = None if isinstance(entry.rule, Interval) else now
-        elif isinstance(entry.rule, Interval) and last is not None and last <= now:
-            # The rhythm survives a restart, or a job could be put off for ever.
-            entry.due -= (now - last).total_seconds() % (entry.due - boot)
+        elif isinstance(entry.rule, Interval) and last is not None:
+            entry.due -= _taken_off(now - last, entry.due - boot)
         self._push(entry)
         return left_out
 
@@ -255,6 +254,18 @@ def _seconds_late(entry: Entry, now: datetime) -> float:
     if rule.once and _is_served(entry, rule, due):
         return -NEVER  # by a run later than now: the clock has been set back since
     return (now - due).total_seconds()
+
+
+def _taken_off(since: timedelta, wait: float) -> float:
+    """Return how much shorter than a whole wait the one after a restart is, in seconds.
+
+    The rhythm survives a restart, or a job could be put off for ever. Nobody knows how
+    long ago a run was that lies ahead: a machine without a clock of its own begins each
+    time in the past, so such a job is due at once.
+    """
+    if since < timedelta(seconds=-JUMP_SECONDS):
+        return wait
+    return max(0.0, since.total_seconds()) % wait
 
 
 def _last(entry: Entry, now: datetime) -> datetime | None:

@@ -160,11 +160,18 @@ def test_an_interval_keeps_its_rhythm_over_a_restart(table: Timetable, ago: int)
 
 
 @pytest.mark.parametrize("ahead", [HOUR, timedelta(days=365)], ids=str)
-def test_a_last_run_in_the_future_costs_one_interval(
+def test_a_last_run_in_the_future_is_made_again(
     table: Timetable, ahead: timedelta
 ) -> None:
-    """Given a clock that was set back while down, When added, Then one interval at most."""
+    """Given a clock that was set back while down, When added, Then it is due at once."""
     table.add(entry_of(MINUTES), NOON + ahead)
+    assert due_names(table) == ["job"]
+    assert table.seconds_to_wait() == 600
+
+
+def test_a_clock_corrected_by_a_hair_costs_no_run(table: Timetable) -> None:
+    """Given a last run half a second ahead, When added, Then it waits its interval."""
+    table.add(entry_of(MINUTES), NOON + timedelta(seconds=0.5))
     assert table.seconds_to_wait() == 600
 
 

@@ -23,6 +23,11 @@ def test_no_job_stalls_and_no_day_has_two_runs(seed: int) -> None:
     assert figures.days > 1_000
 
 
+def test_no_job_is_put_off_by_starts_without_a_clock() -> None:
+    """Given two starts in 1970 within an hour each, When it goes on, Then no run is late."""
+    assert Life("America/New_York", 2032).live(1).faults == []
+
+
 def test_a_life_is_the_same_for_the_same_seed() -> None:
     """Given one seed, When it is simulated twice, Then a fault can be found again."""
     assert str(Life("UTC", 3).live(0.2)) == str(Life("UTC", 3).live(0.2))
