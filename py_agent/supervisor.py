@@ -17,7 +17,8 @@ from .failures import printable
 
 log = logging.getLogger("py_agent")
 
-PATIENCE = 5.0  # seconds to wait for room in a full socket; a ping never waits
+PATIENCE = 5.0  # seconds to wait for room in a full socket; a ping does not wait for it
+TURN = 1.0  # seconds to wait, at least, while another thread tells something
 EXTENSION = 60.0  # seconds that a long start asks for, again and again
 LONGEST_START = 3_600.0  # seconds after which a start does not ask any more
 CLOSING = 60.0  # seconds beside the grace time; other writers may hold the store so long
@@ -103,7 +104,8 @@ class Supervisor:
             patience: seconds to wait for room in the socket.
             lines: what to say.
         """
-        if self._address is None or not self._lock.acquire(timeout=patience):
+        # A ping that met another message and was left out would be half a watchdog late.
+        if self._address is None or not self._lock.acquire(timeout=max(patience, TURN)):
             return
         try:
             lines = {**self._unsent, **lines}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,24 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
         made.bind(str(tmp_path / "notify"))
         made.setblocking(False)
         yield made
+
+
+class Asked:
+    """A lock that tells when a second thread asks for it."""
+
+    def __init__(self, asked: threading.Event) -> None:
+        self._lock = threading.Lock()
+        self._asked = asked
+
+    def acquire(self, timeout: float) -> bool:
+        """Acquire the lock, as threading's does."""
+        if self._lock.locked():
+            self._asked.set()
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        """Release the lock."""
+        self._lock.release()
 
 
 def test_a_path_is_told_lines(listening: socket.socket) -> None:
@@ -119,13 +138,40 @@ def test_what_found_no_room_is_said_later(
     assert listening.recv(999) == b"READY=1\nSTATUS=on\n"
 
 
-def test_a_ping_never_waits(listening: socket.socket) -> None:
-    """Not even for another thread that waits for room: it would hold up a loop."""
+def test_a_ping_never_waits_for_room(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for long if another thread waits for it: a ping would hold up a loop."""
+    monkeypatch.setattr(module, "TURN", 0.01)
     told = Supervisor(listening.getsockname(), 10)
     with told._lock:
         told.ping()
     with pytest.raises(BlockingIOError):
         listening.recv(999)
+
+
+def test_a_ping_waits_for_its_turn(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a message that is just being sent, When pinged, Then the ping follows it."""
+    told = Supervisor(listening.getsockname(), 10)
+    begun, asked = threading.Event(), threading.Event()
+    send = module._send
+
+    def send_slowly(address: str, message: bytes, patience: float) -> None:
+        begun.set()
+        assert asked.wait(30)
+        send(address, message, patience)
+
+    monkeypatch.setattr(module, "_send", send_slowly)
+    monkeypatch.setattr(told, "_lock", Asked(asked))
+    speaker = threading.Thread(target=told.ready, args=["1 job"])
+    speaker.start()
+    assert begun.wait(30)
+    told.ping()
+    speaker.join()
+    assert listening.recv(999) == b"READY=1\nSTATUS=1 job\n"
+    assert listening.recv(999) == b"WATCHDOG=1\n"
 
 
 def test_a_long_start_asks_for_time(
