@@ -160,9 +160,7 @@ def test_an_interval_keeps_its_rhythm_over_a_restart(table: Timetable, ago: int)
 
 
 @pytest.mark.parametrize("ahead", [HOUR, timedelta(days=365)], ids=str)
-def test_a_last_run_in_the_future_is_made_again(
-    table: Timetable, ahead: timedelta
-) -> None:
+def test_a_last_run_in_the_future_is_made_again(table: Timetable, ahead: timedelta) -> None:
     """Given a clock that was set back while down, When added, Then it is due at once."""
     table.add(entry_of(MINUTES), NOON + ahead)
     assert due_names(table) == ["job"]

@@ -24,7 +24,7 @@ def test_no_job_stalls_and_no_day_has_two_runs(seed: int) -> None:
 
 
 def test_no_job_is_put_off_by_starts_without_a_clock() -> None:
-    """Given two starts in 1970 within an hour each, When it goes on, Then no run is late."""
+    """Given two starts in 1970 soon after another, When it goes on, Then no run is late."""
     assert Life("America/New_York", 2032).live(1).faults == []
 
 
