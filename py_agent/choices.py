@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
 from .retry import Seconds, seconds
@@ -92,10 +92,11 @@ class Choices:
         grace = self._settings().grace
         return GRACE_SECONDS if grace is None else grace
 
-    def limits(self) -> dict[str, int]:
-        """Return the limits of what goes on at once that anyone has set."""
+    def limits(self) -> dict[str, Any]:
+        """Return the limits of what goes on at once, and is kept, that anyone has set."""
         found = self._settings()
-        limits = {
+        limits: dict[str, Any] = {"keep_runs": found.keep_runs}
+        limits |= {
             name: getattr(found, name) if number is None else number
             for name, number in self._limits.items()
         }

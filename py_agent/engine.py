@@ -55,19 +55,22 @@ log = logging.getLogger("py_agent")
 
 
 JOB_THREADS = 4
+KEEP_RUNS = 90 * 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much goes on at the same time.
+    """How much goes on at the same time, and how much is kept.
 
     Args:
         job_threads: short runs of jobs at once.
         max_owed: deliveries that may be owed while jobs publish; None for any number.
+        keep_runs: seconds for which the rows of runs are kept.
     """
 
     job_threads: int = JOB_THREADS
     max_owed: int | None = None
+    keep_runs: float = KEEP_RUNS
 
 
 class Engine:
@@ -81,7 +84,7 @@ class Engine:
         schedule: when jobs are due.
         doorbell: rung when the agent is asked to stop.
         settings: returns the checked settings of a class.
-        limits: how much goes on at the same time.
+        limits: how much goes on at the same time, and how much is kept.
         reports: makes what reports the runs of jobs; None where they are not reported.
         park: whether this code speaks for all listeners of the store, so that the
             deliveries of those it lacks are parked.
@@ -162,6 +165,7 @@ class Engine:
         runner = Runner(
             *parts, self.stop_asked, pressure.admit, self.dispatcher.flush_soon,
             FloodGuard(store, self.dispatcher.look_again, self.job_threads.run),
+            limits.keep_runs,
         )  # fmt: skip
         self._clock, self._registry = clock, registry
         self._silence = Silence(store, clock, self.job_threads.run)

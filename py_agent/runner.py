@@ -79,6 +79,7 @@ class Runner:
         admit: waits until a job, by name, may publish an event.
         flush_soon: called when a row rides, as perhaps nobody publishes.
         guard: decides whether what a run has published is delivered.
+        keep_runs: seconds for which the rows of runs are kept.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Runner:
         admit: Callable[[str], None],
         flush_soon: Callable[[], None],
         guard: FloodGuard,
+        keep_runs: float,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -104,6 +106,7 @@ class Runner:
         self._admit = admit
         self._flush_soon = flush_soon
         self._guard = guard
+        self._kept = round(keep_runs * 1_000_000)
 
     def begin(self, job: Job, suspected: bool = False) -> Run:
         """Open a run row and note that the job is entered.
@@ -113,7 +116,7 @@ class Runner:
         """
         now = self.now()
         memory = Memory(self._states.of_job(job.name))
-        number = self._store.runs.open(job.name, now)
+        number = self._store.runs.open(job.name, now, oldest=now - self._kept)
         slot = self._side_file.enter_job(job.name)
         self._flush_soon()
         wishes: list[float] = []

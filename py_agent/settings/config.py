@@ -24,13 +24,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
+from ..lengths import parse_length
 from .mistakes import Location, alternatives, given, nearest, no_key, reasons
 
 LOCAL = Path("agent.toml")
 SHARED = Path("/etc/observability/agent.toml")  # shared with an existing framework
 DEFAULT_STORE = "agent.sqlite"
 STORE_VARIABLE = "PY_AGENT_DB_PATH"
+DAY = 86_400  # seconds
 
 
 Number = Annotated[float, Strict()]  # true and false are no numbers
@@ -59,6 +61,23 @@ def address(value: Any) -> tuple[str, int] | None:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def days(value: Any) -> float | None:
+    """Return the seconds of a text such as "90 days", of a day at least.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is None:
+        return None
+    try:
+        found = parse_length(value, "")
+    except UsageError:
+        found = 0.0
+    if found < DAY:
+        raise ValueError('write a length of time of a day at least, as in "90 days"')
+    return found
+
+
 class EngineSettings(BaseSettings):
     """The `[agent]` section and the `PY_AGENT_*` variables."""
 
@@ -69,6 +88,7 @@ class EngineSettings(BaseSettings):
     grace: float | None = Field(None, ge=0)
     max_owed: int | None = Field(None, ge=1)
     job_threads: int | None = Field(None, ge=1)
+    keep_runs: Annotated[Any, BeforeValidator(days)] = None
     log_level: Literal["debug", "info", "warning", "error"] | None = None
     log_format: Literal["text", "json"] | None = None
     # Any, or the library would take the variable's text for JSON.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import bindparam, delete, func, literal_column, select, update
 
 from ..clock import from_micros
 from ..failures import Failure
@@ -20,11 +20,40 @@ from .writer import Work, Writer
 
 AHEAD = 1_000  # runs later than now that are looked for: the clock has been set back
 
+DROPPED_AT_ONCE = 10  # old runs, by each that begins; so that none takes long
+KEPT = 100  # of each job's latest runs stay, however old: it is rare, or the clock is ahead
+
 _NEWEST = Statement(select(func.coalesce(func.max(runs.c.id), 0)))
 _OPEN = Statement(
     insert(runs),
     "id", "job", "started", "outcome", "published", "duplicates", "skips",
 )  # fmt: skip
+_first = (
+    select(runs.c.id, runs.c.started, runs.c.outcome)
+    .where(runs.c.job == bindparam("key"))
+    .order_by(runs.c.id)
+    .limit(literal_column(str(DROPPED_AT_ONCE)))
+    .subquery()
+)
+_earliest_kept = (
+    select(runs.c.id)
+    .where(runs.c.job == bindparam("key"))
+    .order_by(runs.c.id.desc())
+    .limit(literal_column("1"))
+    .offset(literal_column(str(KEPT - 1)))
+    .scalar_subquery()
+)
+_DROP_OLD = Statement(
+    delete(runs).where(
+        runs.c.id.in_(
+            select(_first.c.id).where(
+                _first.c.started < bindparam("oldest"),
+                _first.c.outcome != Outcome.RUNNING,
+                _first.c.id < _earliest_kept,
+            )
+        )
+    )
+)
 _CLOSE = Statement(
     update(runs).where(runs.c.id == bindparam("key")),
     "finished", "outcome", "published", "duplicates", "error", "traceback",
@@ -155,10 +184,19 @@ class Runs:
         self._lock = threading.Lock()
         self._last: int | None = None
 
-    def open(self, job: str, started: int) -> int:
-        """Begin a run and return its number."""
+    def open(self, job: str, started: int, oldest: int | None = None) -> int:
+        """Begin a run and return its number.
+
+        Args:
+            job: the job's name.
+            started: the present, in microseconds.
+            oldest: the job's runs that began before this moment are dropped, some at a
+                time; its latest ones stay, and tell when it ran last.
+        """
         run = self._next()
         self._add(run, job, started, Outcome.RUNNING, 0)
+        if oldest is not None:
+            self._writer.ride(lambda cursor: _DROP_OLD.run(cursor, key=job, oldest=oldest))
         return run
 
     def close(

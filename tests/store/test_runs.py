@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from py_agent.failures import Failure
 from py_agent.store.event_store import EventStore
-from py_agent.store.runs import JobRow, RunResult
+from py_agent.store.runs import DROPPED_AT_ONCE, KEPT, JobRow, RunResult
 from py_agent.store.tables import Outcome
 
 from .support import NOW, run_rows
@@ -68,6 +68,36 @@ def test_the_end_of_a_run_goes_along_with_the_next_commit(store: EventStore) -> 
     store.publish("order", "1")
 
     assert [row["outcome"] for row in run_rows(store)] == ["completed"]
+
+
+def test_old_runs_are_dropped_some_at_a_time(store: EventStore) -> None:
+    """Given many old runs, When one begins, Then some are dropped, the oldest first."""
+    other = store.runs.open("other", NOW - 500)
+    goes_on = store.runs.open("poll", NOW - 500)
+    old = [store.runs.open("poll", NOW - 300 + number) for number in range(KEPT + 24)]
+    for run in (*old, other):
+        store.runs.close(run, RunResult(Outcome.COMPLETED, NOW))
+    left = []
+    for _ in range(4):
+        store.runs.open("poll", NOW, oldest=NOW - 278)  # 22 of them are older
+        store.writer.flush()
+        left.append([row["id"] for row in run_rows(store) if row["id"] <= old[-1]])
+
+    dropped = DROPPED_AT_ONCE - 1  # and the one that goes on
+    assert left[0] == [other, goes_on, *old[dropped:]]
+    assert left[1] == [other, goes_on, *old[2 * dropped :]]
+    assert left[2] == left[3] == [other, goes_on, *old[22:]]
+
+
+def test_the_latest_runs_stay_however_old(store: EventStore) -> None:
+    """Given a clock that is set ahead, When runs begin, Then the latest of all stay."""
+    for number in range(2 * KEPT):
+        run = store.runs.open("poll", NOW + number, oldest=NOW + 10 * KEPT)
+        store.runs.close(run, RunResult(Outcome.COMPLETED, NOW))
+    store.writer.flush()
+
+    kept = [row["started"] for row in run_rows(store)]
+    assert kept == [*range(NOW + KEPT, NOW + 2 * KEPT)]
 
 
 def test_a_job_without_a_row_has_no_crashes(store: EventStore) -> None:

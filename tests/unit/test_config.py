@@ -363,3 +363,25 @@ def test_an_address_that_is_none_is_a_mistake(
     """All addresses of a machine are never meant by leaving something out."""
     [problem] = problems(write(f"[agent]\nmetrics = {written}"))
     assert "[agent] metrics: " + told in problem
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [('"90 days"', 90 * 86_400), ('"1d"', 86_400), ("172800", 172_800)],
+)
+def test_runs_are_kept_for_days(
+    write: Write, monkeypatch: pytest.MonkeyPatch, written: str, found: float
+) -> None:
+    """Given a length of time, When it is read from either place, Then it is in seconds."""
+    assert read_config(write(f"[agent]\nkeep_runs = {written}")).engine.keep_runs == found
+    if written.startswith('"'):
+        monkeypatch.setenv("PY_AGENT_KEEP_RUNS", written.strip('"'))
+        assert read_config().engine.keep_runs == found
+
+
+@pytest.mark.parametrize("written", ['"for ever"', '"23 hours"', "90", "true", "[]", "-1"])
+def test_runs_are_not_kept_for_less_than_a_day(write: Write, written: str) -> None:
+    """Given what is no day, as 90 without a unit, When read, Then a right one is shown."""
+    [problem] = problems(write(f"[agent]\nkeep_runs = {written}"))
+    assert "[agent] keep_runs: write a length of time of a day at least" in problem
+    assert '"90 days"' in problem
