@@ -29,6 +29,7 @@ from .failures import printable
 from .flood import FloodGuard
 from .fluent import Schedule
 from .occasion import Occasion, Surroundings
+from .possession import take
 from .pulse import Pulse
 from .registry import Listener, Registry
 from .runner import Runner
@@ -37,13 +38,10 @@ from .service import Service
 from .signals import Doorbell
 from .silence import Silence
 from .stopping import Stop
-from .store import schema
 from .store.dialects import check_integrity
 from .store.event_store import EventStore
-from .store.lock import AgentLock
-from .store.side_file import SideFile, read
 from .store.states import States
-from .store.takeover import Takeover, adopt, take_over
+from .store.takeover import adopt
 from .store.wakeup import WakeListener
 from .tally import Tally
 from .threads import LoopThread, NewLoop, Threads
@@ -117,46 +115,28 @@ class Engine:
     ) -> None:
         chance = chance or random.Random()
         pulse = pulse or Pulse(clock)
-        self._path = path
-        self._doorbell = doorbell
-        self._lock = AgentLock(path)
-        self._store: EventStore | None = None
+        self._clock, self._registry, self._doorbell = clock, registry, doorbell
         self.fatal: AgentError | None = None
         self._ended = False
         self._pid = os.getpid()
-        listeners = registry.listeners
-        made_new = schema.ensure(path)
-        schema.verify(path)
-        self._lock.acquire()
-        try:
-            large = schema.prepare(path, thorough=not made_new)
-            self._store = store = opened()
-            inside = read(path)
-            services = {each.name for each in registry.jobs if each.keep}
-            guarded = {each.name for each in registry.jobs if each.hold_above is not None}
-            now = to_micros(clock.now())
-            found = take_over(
-                store, listeners, inside, now, park, services, guarded if park else None
-            )
-            _tell(found)
-            self._side_file = SideFile(path)
-        except BaseException:
-            self._lock.release()
-            raise
+        self._own = own = take(path, opened, to_micros(clock.now()), registry, park)
+        store = own.store
         self.loop = LoopThread(new_loop)
         self.stop_asked = Stop(clock)
         around = Surroundings(
             self._opened, settings, clock, self.stop_asked, self._run_soon
         )
-        states = States(store.reader)
         around.shared.put(Tally, store.tally)
-        parts = store, clock, self._side_file, self.loop, partial(handler, around), states
+        parts = (
+            store, clock, own.side_file, self.loop, partial(handler, around),
+            States(store.reader),
+        )  # fmt: skip
         self.listener_threads = Threads("py_agent-listener")
         self.dispatcher = Dispatcher(
             store, clock, Caller(*parts, chance, self._is_stopping), self.listener_threads,
-            self._asked_to_stop, self._check_files, self._refused, pulse,
+            self._asked_to_stop, own.check_files, self._refused, pulse,
         )  # fmt: skip
-        self.dispatcher.add(listeners)
+        self.dispatcher.add(registry.listeners)
         pressure = Backpressure(
             limits.max_owed, lambda most: store.deliveries.owed(most, store.now()),
             lambda: len(registry.listeners), self.stop_asked,
@@ -167,7 +147,6 @@ class Engine:
             FloodGuard(store, self.dispatcher.look_again, self.job_threads.run),
             limits.keep_runs,
         )  # fmt: skip
-        self._clock, self._registry = clock, registry
         self._silence = Silence(store, clock, self.job_threads.run)
         self.scheduler = Scheduler(
             schedule, clock, runner, self.job_threads, limits.job_threads,
@@ -177,7 +156,7 @@ class Engine:
             pulse,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
-        if large:
+        if own.unchecked:
             threading.Thread(
                 target=self._check, name="py_agent-integrity", daemon=True
             ).start()
@@ -215,7 +194,7 @@ class Engine:
         from .metrics import Metrics
 
         tally = self._opened().tally
-        found = Metrics(self._path, self._clock, self._registry, tally, self._silence)
+        found = Metrics(self._own.path, self._clock, self._registry, tally, self._silence)
         return found.render
 
     def add(self, listener: Listener) -> None:
@@ -245,28 +224,26 @@ class Engine:
         self._ended = True
         self.loop.stop()
         self._wakeup.stop()
-        assert self._store is not None
-        for step in (self._store.writer.flush, close):
+        for step in (self._own.store.writer.flush, close):
             try:
                 step()
             except StoreError as error:
                 log.error("the last results are not stored; calls may repeat: %s", error)
-        self._side_file.close()
-        self._lock.release()
+        self._own.give_up()
         for threads in (self.job_threads, self.listener_threads):
             threads.end()
 
     def abort(self) -> None:
         """Note, before the process ends at once, that no call is to blame for it."""
-        self._side_file.clear()
+        self._own.side_file.clear()
 
     def _run_soon(self, job: str) -> None:
         self.scheduler.run_soon(job)
 
     def _opened(self) -> EventStore:
-        if self._ended or self._store is None:
+        if self._ended:
             raise StoppedError("the agent has stopped; nothing more is published here")
-        return self._store
+        return self._own.store
 
     def _is_stopping(self) -> bool:
         return self.stop_asked.requested
@@ -276,33 +253,14 @@ class Engine:
 
     def _check(self) -> None:
         try:
-            check_integrity(self._path, lambda: int(self._ended))
+            check_integrity(self._own.path, lambda: int(self._ended))
         except StoreRefusedError as error:
             self._refused(error)
         except StoreError as error:
             log.error("the store could not be checked: %s", error)
-
-    def _check_files(self) -> None:
-        assert self._store is not None
-        self._store.check_file()
-        self._lock.check()
 
     def _refused(self, error: AgentError) -> None:
         """Stop: the store, or the engine itself, cannot be used any more."""
         log.critical("%s", error)
         self.fatal = error
         self._doorbell.ring()
-
-
-def _tell(found: Takeover) -> None:
-    for what in found.crashed:
-        log.warning("the last process ended inside %s", what)
-    for what in found.dead:
-        log.error("%s ended the agent too often in a row and is not tried again; see %s",
-                  what, "agent dead, agent jobs, agent resume")  # fmt: skip
-    for name in found.parked:
-        log.warning("listener %s is not in the code; its deliveries are parked", name)
-    for name, count in found.freed.items():
-        log.warning("%s deliveries waited for the end of a run of job %s, which holds "
-                    "nothing back any more or is not in the code; they are delivered now",
-                    f"{count:,}", printable(name))  # fmt: skip

@@ -42,8 +42,8 @@ ORDER = """
     observability.settings
     observability.credentials observability.integrations observability.reporting
     observability.client observability.link observability.__init__ outcomes
-    pacing lanes roster calls deliverer trials flood runner timetable forecast run_queue
-    silence fluent observability.heartbeat observability.run_reports
+    possession pacing lanes roster calls deliverer trials flood runner timetable forecast
+    run_queue silence fluent observability.heartbeat observability.run_reports
     observability.attach scheduler dispatcher metrics metrics_server engine
     foreground choices logs noting agent
     loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
