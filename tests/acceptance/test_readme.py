@@ -1,4 +1,4 @@
-"""The README's code and commands are run as they stand there."""
+"""The code and commands of the README and of the manual are run as they stand there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ from ..ready_made.todoist_server import TodoistServer
 from .conftest import ROOT, Run, Start
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PAGES = ["jobs", "listeners", "settings", "commands", "observability"]
+ALL = sorted(page.stem for page in (ROOT / "docs").glob("*.md"))
+MANUAL = "\n".join(
+    [README, *((ROOT / "docs" / f"{page}.md").read_text("utf-8") for page in PAGES)]
+)
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", MANUAL, re.DOTALL)
 INSTALLS = "python3 -m venv "  # only a real machine runs these; see .ci/run
 
 
@@ -35,7 +40,7 @@ def blocks(language: str) -> list[str]:
 def commands(containing: str) -> list[str]:
     """Return the lines of the shell blocks in which a text occurs."""
     found = [block for block in blocks("sh") if containing in block]
-    assert found, f"the README has no command with {containing}"
+    assert found, f"no page has a command with {containing}"
     return found[0].strip().splitlines()
 
 
@@ -54,12 +59,27 @@ def prepare(folder: Path) -> None:
 
 
 def test_every_block_is_known_to_a_test() -> None:
-    """Given the README, When its blocks are counted, Then each kind is one that is run."""
+    """Given the pages, When their blocks are counted, Then each is one that is run."""
     kinds = [kind for kind, _ in BLOCKS]
     assert sorted(set(kinds)) == ["python", "sh", "toml"]
-    assert kinds.count("python") == 7  # that with tests is run by tests/kit
-    assert kinds.count("toml") == 4
-    assert kinds.count("sh") == 8
+    assert kinds.count("python") == 7
+    assert kinds.count("toml") == 3
+    assert kinds.count("sh") == 9  # what to see and mend by stands there twice
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}.md" for page in ALL)])
+def test_every_link_leads_somewhere(page: str) -> None:
+    """Given a page, When its links to files are followed, Then each has its place."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        name, _, anchor = target.partition("#")
+        there = (ROOT / page).parent / name if name else ROOT / page
+        assert there.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", there.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"\W+", "-", title.lower()) for title in titles}, (
+                target
+            )
 
 
 def test_ten_lines_are_the_first_example() -> None:
@@ -119,7 +139,7 @@ def test_an_assigned_issue_becomes_a_task_and_a_row(
 def test_the_agent_test_commands_do_what_is_said(folder: Path, run: Run) -> None:
     """Given the example, When the agent-test lines run, Then each does its part."""
     prepare(folder)
-    results = [run(*shlex.split(line)) for line in commands("agent-test -j example")]
+    results = [run(*shlex.split(line)) for line in commands("agent-test -r")]
     assert [each.returncode for each in results] == [0] * 6, [r.stderr for r in results]
     first, second, by_type, by_id, dropped, in_memory = [each.stdout for each in results]
     assert "new" in first and "hello world" in first
@@ -130,6 +150,16 @@ def test_the_agent_test_commands_do_what_is_said(folder: Path, run: Run) -> None
     assert not (folder / "agent.sqlite").exists()
 
 
+def test_the_example_is_tried_and_planned(folder: Path, run: Run) -> None:
+    """Given the ten lines, When tried and planned as it says, Then nothing is started."""
+    prepare(folder)
+    tried, planned = [run(*shlex.split(line)) for line in commands("agent plan 24h")]
+    assert (tried.returncode, planned.returncode) == (0, 0)
+    assert "hello world" in tried.stdout
+    assert "example.my_job" in planned.stdout
+    assert not (folder / "agent.sqlite").exists()
+
+
 def python_with(text: str) -> str:
     """Return the Python block in which a text occurs."""
     (found,) = [block for block in blocks("python") if text in block]
@@ -137,7 +167,7 @@ def python_with(text: str) -> str:
 
 
 def test_the_jobs_are_planned_and_run(folder: Path, run: Run) -> None:
-    """Given the README's jobs, When planned and run once, Then they do what is said."""
+    """Given the page's jobs, When planned and run once, Then they do what is said."""
     (folder / "meter.py").write_text(python_with("def poll(handler)"), encoding="utf-8")
     planned = run("agent", "plan", "24h", "meter.py")
     assert (planned.returncode, planned.stderr) == (0, "")
@@ -149,9 +179,9 @@ def test_the_jobs_are_planned_and_run(folder: Path, run: Run) -> None:
 
 
 def test_what_is_fetched_is_published(agent: AgentUnderTest, http: RequestsMock) -> None:
-    """Given the README's job that fetches, When a page is unchanged, Then it is told so."""
+    """Given the page's job that fetches, When a page is unchanged, Then it is told so."""
     names: dict[str, Any] = {}
-    exec(python_with("get_if_changed"), names)
+    exec(python_with("def new_issues("), names)
     url = "https://api.example.org/issues"
     http.get(url, json=[{"id": 7}], headers={"ETag": '"1"'})
     http.get(url, status=304)
@@ -162,7 +192,7 @@ def test_what_is_fetched_is_published(agent: AgentUnderTest, http: RequestsMock)
 
 
 def test_the_service_of_ones_own_reads(folder: Path, run: Run) -> None:
-    """Given the README's service and a server, When tried, Then its message is an event."""
+    """Given the page's service and a server, When tried, Then its message is an event."""
     from websockets.sync.server import serve
 
     (folder / "mine.py").write_text(python_with("def ticks("), encoding="utf-8")
@@ -178,7 +208,7 @@ def test_the_service_of_ones_own_reads(folder: Path, run: Run) -> None:
 
 
 def test_the_settings_are_handed_over(folder: Path, run: Run) -> None:
-    """Given the README's settings and a file, When the job is tried, Then it gets them."""
+    """Given the page's settings and a file, When the job is tried, Then it gets them."""
     (folder / "meter.py").write_text(python_with("MeterSettings("), encoding="utf-8")
     (folder / "agent.toml").write_text(
         '[meter]\nurl = "https://meter.example.org"\ntoken = "t"\n', encoding="utf-8"
@@ -187,16 +217,26 @@ def test_the_settings_are_handed_over(folder: Path, run: Run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_ready_made_parts_are_planned(folder: Path, run: Run) -> None:
-    """Given the README's second agent.toml, When it is planned, Then all of it is known."""
-    (folder / "agent.toml").write_text(toml_with("websocket_reader"), encoding="utf-8")
-    done = run("agent", "plan", "1h")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "issues" in done.stdout and "ticks" in done.stdout
+def test_ones_own_job_and_listener_do_what_is_said(
+    agent: AgentUnderTest, http: RequestsMock
+) -> None:
+    """Given the README's own functions, When a pager fails once, Then it is tried again."""
+    names: dict[str, Any] = {}
+    exec(python_with("def page_me("), names)
+    issues, pager = "https://api.example.org/issues", "https://pager.example.org/"
+    urgent = {"id": 7, "title": "Smoke", "labels": ["urgent"]}
+    http.get(issues, json=[urgent, {"id": 8, "title": "Dust", "labels": []}])
+    http.post(pager, status=503)
+    http.post(pager)
+    agent.add_listener(names["page_me"], pager=pager)
+    assert agent.run_job(names["poll"], url=issues).published == 2
+    agent.advance(hours=1)
+    assert [call.request.url for call in http.calls] == [issues, pager, pager]
+    assert [each.state for each in agent.deliveries(names["page_me"])] == ["completed"]
 
 
 def test_the_listener_example_runs(folder: Path, run: Run) -> None:
-    """Given the README's listener with every option, When run, Then its asserts hold."""
+    """Given the page's listener with every option, When run, Then its asserts hold."""
     (folder / "options.py").write_text(
         python_with("RetryPolicy(attempts=10"), encoding="utf-8"
     )
@@ -205,7 +245,7 @@ def test_the_listener_example_runs(folder: Path, run: Run) -> None:
 
 
 def test_agent_toml_runs(folder: Path, run: Run, start: Start) -> None:
-    """Given the README's agent.toml, When its two commands run, Then the file is found."""
+    """Given the page's agent.toml, When its two commands run, Then the file is found."""
     prepare(folder)
     tomllib.loads(toml_with("watch_folder"))
     forever, once = [shlex.split(line) for line in commands("agent go --once")]
@@ -229,19 +269,19 @@ def test_the_commands_that_see_and_mend(folder: Path, run: Run) -> None:
 
 
 def test_every_command_and_setting_is_mentioned() -> None:
-    """Given all commands and settings, When the README is searched, Then each is there."""
+    """Given all commands and settings, When the manual is searched, Then each is there."""
     from py_agent.cli.agent import main
 
     from py_agent.settings.config import EngineSettings
 
     for command in main.list_commands(click.Context(main)):
-        assert f"agent {command}" in README
+        assert f"agent {command}" in MANUAL
     for name in EngineSettings.model_fields:
-        assert f"| `{name}` |" in README
+        assert f"| `{name}` |" in MANUAL
 
 
 def test_every_setting_of_observability_is_mentioned() -> None:
-    """Given the settings that have an effect, When the README is searched, Then each is
+    """Given the settings that have an effect, When the manual is searched, Then each is
     there, with its variable.
     """
     from py_agent.observability import CoreSettings, ObservabilitySettings
@@ -254,11 +294,11 @@ def test_every_setting_of_observability_is_mentioned() -> None:
     ):
         for name in names:
             variable = f"{cls.model_config['env_prefix']}{name}".upper()
-            assert f"| `{name}` | `{variable}` |" in README
+            assert f"| `{name}` | `{variable}` |" in MANUAL
 
 
 def test_the_observability_example_is_understood(folder: Path, run: Run) -> None:
-    """Given the README's third agent.toml, When planned, Then the integration is there."""
+    """Given the page's agent.toml, When planned, Then the integration is there."""
     (folder / "agent.toml").write_text(toml_with("[core]"), encoding="utf-8")
     done = run("agent", "plan", "1h")
     assert (done.returncode, done.stderr) == (0, "")
