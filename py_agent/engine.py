@@ -136,7 +136,6 @@ class Engine:
             store, clock, Caller(*parts, chance, self._is_stopping), self.listener_threads,
             self._asked_to_stop, own.check_files, self._refused, pulse,
         )  # fmt: skip
-        self.dispatcher.add(registry.listeners)
         pressure = Backpressure(
             limits.max_owed, lambda most: store.deliveries.owed(most, store.now()),
             lambda: len(registry.listeners), self.stop_asked,
@@ -180,6 +179,7 @@ class Engine:
 
     def start(self, scheduling: bool) -> None:
         """Begin to deliver, and, if asked to, to run jobs."""
+        self.dispatcher.add(self._registry.listeners)
         for name, reason in self.held_up():
             log.warning("%s is paused (agent resume %s lets it go on): %s",
                         name, name, printable(reason))  # fmt: skip

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from py_agent import Agent, Discard, Event, Handler, Pause, Retry, Snooze
+from py_agent.calls import Caller
 from py_agent.clock import SystemClock
-from py_agent.errors import AgentError, StoppedError, StoreLockedError
+from py_agent.errors import AgentError, StorageFault, StoppedError, StoreLockedError
+from py_agent.registry import Listener
 from py_agent.store import by_hand
 from py_agent.store.event_store import EventStore
 from py_agent.testing import AgentUnderTest, FakeClock
@@ -247,6 +249,26 @@ def test_an_agent_refused_can_start_once_the_other_has_stopped(
     second.start()
 
     assert second.running
+
+
+def test_an_agent_whose_start_fails_gives_up_the_lock(
+    make_agent: MakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a store that fails while listeners are added, When that has passed, Then
+    the next start is not refused.
+    """
+    agent = make_agent()
+    agent.add_listener(lambda event: None, WANTED, name="listener")
+
+    def fail(caller: Caller, listener: Listener, subscription: int) -> None:
+        raise StorageFault("the disk is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Caller, "forget_old_calls", fail)
+        with pytest.raises(StorageFault):
+            agent.start()
+    agent.start()
+    assert agent.running
 
 
 def test_what_another_agent_publishes_is_delivered_at_once(make_agent: MakeAgent) -> None:
