@@ -12,7 +12,7 @@ import pytest
 from py_agent import Agent, Discard, Event, Handler, Pause, Retry, Snooze
 from py_agent.calls import Caller
 from py_agent.clock import SystemClock
-from py_agent.errors import AgentError, StorageFault, StoppedError, StoreLockedError
+from py_agent.errors import AgentError, StoppedError, StorageFault, StoreLockedError
 from py_agent.registry import Listener
 from py_agent.store import by_hand
 from py_agent.store.event_store import EventStore
