@@ -387,6 +387,7 @@ class Agent:
             path = self.store_path()
             log.info("The store is %s", path)
             reports = self._attach()
+            self._attach_retention()
             self._check_settings()
             if scheduling and not (self._registry.jobs or self._registry.listeners):
                 log.warning("There are no jobs and no listeners, so nothing will happen")
@@ -436,6 +437,13 @@ class Agent:
         from .observability.attach import attach
 
         return attach(self._registry, self.schedule, sections)
+
+    def _attach_retention(self) -> None:
+        """Give it what drops the data of old events, if that is configured."""
+        if (keep := self._choices.keep_data()) is not None:
+            from .retention import attach
+
+            attach(self._registry, self.schedule, keep, self._store.get)
 
     def _check_settings(self) -> None:
         from .settings.sections import check_settings

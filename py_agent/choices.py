@@ -102,6 +102,11 @@ class Choices:
         }
         return {name: number for name, number in limits.items() if number is not None}
 
+    def keep_data(self) -> float | None:
+        """Return the seconds for which the data of events is kept; None for ever."""
+        found: float | None = self._settings().keep_data
+        return found
+
     def metrics(self) -> tuple[str, int] | None:
         """Return the host and port at which metrics are told; None for nowhere."""
         found: tuple[str, int] | None = self._settings().metrics

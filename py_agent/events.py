@@ -18,6 +18,7 @@ from .json_text import encode, is_unicode
 
 MAX_TYPE = 255  # characters
 MAX_IDENTIFIER = 1024  # characters
+_PRUNED = object()  # stands for data that was dropped
 MAX_ECHO = 32  # listeners answering listeners; more is taken for an endless echo
 
 
@@ -39,6 +40,7 @@ class Event:
         in_doubt: whether an attempt before was cut off after `handler.begin_effect()`, by
             a crash or a stop, so that its effect may have happened, and none since has
             begun it again and ended.
+        pruned: whether its data was dropped for its age (`keep_data`); it is None then.
     """
 
     __slots__ = (
@@ -110,11 +112,14 @@ class Event:
         depth: int = 0,
         delivery_key: str | None = None,
     ) -> Event:
-        """Return an event whose data is decoded from its JSON text on first access."""
+        """Return an event whose data is decoded from its JSON text on first access.
+
+        Without a text, its data was dropped.
+        """
         event = cls.__new__(cls)
         event._fill(
             event_type, identifier, created, source, id, depth, delivery_key,
-            None, text,
+            _PRUNED if text is None else None, text,
         )  # fmt: skip
         return event
 
@@ -142,12 +147,17 @@ class Event:
                 raise StoreRefusedError(
                     f"the stored data of event {self.id} is damaged: {error}"
                 ) from error
-        return self._data
+        return None if self.pruned else self._data
+
+    @property
+    def pruned(self) -> bool:
+        """Whether its data was dropped for its age."""
+        return self._data is _PRUNED
 
     @property
     def text(self) -> str:
         """The event's data as JSON text."""
-        return encode(self._data) if self._text is None else self._text
+        return encode(self.data) if self._text is None else self._text
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an event is immutable; {name} cannot be set")

@@ -88,6 +88,7 @@ class EngineSettings(BaseSettings):
     grace: float | None = Field(None, ge=0)
     max_owed: int | None = Field(None, ge=1)
     job_threads: int | None = Field(None, ge=1)
+    keep_data: Annotated[Any, BeforeValidator(days)] = None
     keep_runs: Annotated[Any, BeforeValidator(days)] = None
     log_level: Literal["debug", "info", "warning", "error"] | None = None
     log_format: Literal["text", "json"] | None = None

@@ -103,7 +103,8 @@ def redeliver(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
     """Make deliveries available again with a fresh count; return how many.
 
     Raises:
-        NotFoundError: one of them does not exist; then none is changed.
+        NotFoundError: one of them does not exist, or the data of its event was dropped;
+            then none is changed.
     """
     wanted = list(ids)
 
@@ -113,7 +114,13 @@ def redeliver(opened: EventStore, ids: Iterable[DeliveryId]) -> int:
             _state(cursor, event_id, subscription_id)
             # As if it were owed anew: the order may have changed since it ended.
             subscription = known[subscription_id]
-            row = subscription.delivery_of(opened.event(event_id), event_id)
+            event = opened.event(event_id)
+            if event.pruned:
+                raise NotFoundError(
+                    f"delivery {event_id}.{subscription_id} cannot be tried again: the "
+                    f"data of its event was dropped for its age (keep_data)"
+                )
+            row = subscription.delivery_of(event, event_id)
             _AGAIN.run(
                 cursor, event=event_id, subscription=subscription_id,
                 state=row["state"], order_key=row["order_key"],
@@ -210,6 +217,8 @@ def _nothing(cursor: sqlite3.Cursor, job: str, going_on: bool) -> str:
 def replay(opened: EventStore, listener: str, condition: Filter) -> int:
     """Owe a listener the stored events that its filter and `condition` match.
 
+    Events whose data was dropped are left out.
+
     Returns:
         How many deliveries are new; events that it was owed before are left alone.
 
@@ -220,7 +229,7 @@ def replay(opened: EventStore, listener: str, condition: Filter) -> int:
     count = 0
     batch: list[dict[str, object]] = []
     for event in opened.query(condition):
-        if subscription.filter.matches(event):
+        if not event.pruned and subscription.filter.matches(event):
             batch.append(subscription.delivery_of(event, event.id))
         if len(batch) == 1_000:
             count += _owe(opened, batch)

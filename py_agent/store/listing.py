@@ -70,6 +70,7 @@ class Listing:
                 "created": _moment(row.created),
                 "source": row.source,
                 "data": self._data(row.id, row.data),
+                "pruned": row.data is None,
             }
             for row in self._connection.execute(query.limit(limit))
         ]

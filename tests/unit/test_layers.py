@@ -30,8 +30,8 @@ ORDER = """
     store.backups store.schema store.subscriptions store.holding store.attempts
     store.deliveries store.runs store.states store.last_calls store.followers
     store.queries store.owing store.event_store
-    store.takeover store.by_hand store.measures store.listing store.stretch store.history
-    store.delivery_history
+    store.pruning store.takeover store.by_hand store.measures store.listing store.stretch
+    store.history store.delivery_history
     open_store backpressure http.text http.secrets http.waits http.changes
     http.limits http.guard http.answer http.wire http.mapping http.auth http.session
     http.paging http.__init__ shared own_log occasion context absence
@@ -43,7 +43,7 @@ ORDER = """
     observability.credentials observability.integrations observability.reporting
     observability.client observability.link observability.__init__ outcomes
     possession pacing lanes roster calls deliverer trials flood runner timetable forecast
-    run_queue silence fluent observability.heartbeat observability.run_reports
+    run_queue silence fluent retention observability.heartbeat observability.run_reports
     observability.attach scheduler dispatcher metrics metrics_server engine
     foreground choices logs noting agent
     loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
