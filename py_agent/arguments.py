@@ -13,17 +13,20 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import RegistrationError
 
 MAX_NAME = 255  # bytes of UTF-8: a name must fit into a slot of the side file
 
 SECTION = "__py_agent_section__"  # what marks a settings class, and names its section
+CHECK = "__py_agent_check__"  # where a function keeps what checks its arguments
 
 # Every settings class by module and name. They are noted here, as asking whether a
 # function names one must not import pydantic.
 settings_classes: dict[tuple[str, str], type[Any]] = {}
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -130,6 +133,44 @@ def _named_in(function: Callable[..., Any], text: str) -> Any:
     return local[-1] if local else None
 
 
+def checked_by(check: Callable[..., object]) -> Callable[[F], F]:
+    """Mark a function with what checks its arguments together, when it is registered.
+
+    An annotation says what one argument may be; this says which of them go together. The
+    function can still be called plainly.
+
+    Args:
+        check: called by name with those of the arguments that it names and that were
+            given; it raises ValueError with what is wrong.
+    """
+
+    def mark(function: F) -> F:
+        setattr(function, CHECK, check)
+        return function
+
+    return mark
+
+
+def _check_together(
+    what: str, function: Callable[..., Any], arguments: Mapping[str, Any]
+) -> None:
+    """Ask a function's own check, if it has one; see `checked_by`.
+
+    Raises:
+        RegistrationError: it says that the arguments do not go together.
+    """
+    inner: Any = function
+    if isinstance(function, functools.partial):
+        inner, arguments = function.func, {**function.keywords, **arguments}
+    check = getattr(inner, CHECK, None)
+    if check is None:
+        return
+    try:
+        bound(check, (), {}, arguments)()
+    except ValueError as error:
+        raise RegistrationError(f"{what}: {error}") from None
+
+
 def _not_imported(function: Callable[..., Any], filled: Mapping[str, Any]) -> str:
     """Return what to say of an annotation that means nothing when the function runs."""
     for name, parameter in parameters(function).items():
@@ -183,7 +224,8 @@ def check_call(
             passes settings, by annotation.
 
     Raises:
-        RegistrationError: an argument that the function lacks, or one that is missing.
+        RegistrationError: an argument that the function lacks, one that is missing, or
+            some that do not go together.
     """
     if not callable(function):
         raise RegistrationError(f"{what}: {function!r} is not a function")
@@ -205,7 +247,9 @@ def check_call(
             f"{what}: {error}; the function is {signature}{_not_imported(function, extra)}"
         ) from None
     except ValueError:
-        return
+        return  # Python cannot tell its parameters
+    given = inspect.signature(function).bind_partial(*args, **kwargs).arguments
+    _check_together(what, function, given)
 
 
 def bound(

@@ -16,6 +16,7 @@ from py_agent.arguments import (
     SECTION,
     bound,
     check_call,
+    checked_by,
     function_name,
     named,
     parameters,
@@ -305,3 +306,38 @@ def test_an_annotation_that_is_not_imported_is_told() -> None:
     """An import for type checkers only is the usual reason."""
     with pytest.raises(RegistrationError, match="NoSuchName is not imported there"):
         check_call("it", unknown, (), {}, OFFERED)
+
+
+def pair(first: Any = None, second: Any = None) -> None:
+    if (first is None) != (second is None):
+        raise ValueError("first and second go together")
+
+
+@checked_by(pair)
+def of_pairs(handler: Any, first: Any = None, second: Any = None, other: int = 0) -> str:
+    return f"{first} {second} {other}"
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "given"),
+    [
+        (of_pairs, (), {"first": 1}),
+        (of_pairs, (), {"second": 1, "other": 2}),
+        (functools.partial(of_pairs, first=1), (), {}),
+    ],
+)
+def test_a_functions_own_check_is_asked_when_it_is_registered(
+    function: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]
+) -> None:
+    """Given arguments that do not go together, When a function is registered, Then its own
+    check says so, in one line that names it.
+    """
+    with pytest.raises(RegistrationError, match="^shop: first and second go together$"):
+        check_call("shop", function, args, given, OFFERED)
+
+
+def test_a_checked_function_is_called_plainly() -> None:
+    """Given a check, When its function is called as in a test, Then it is not asked."""
+    check_call("shop", of_pairs, (), {"first": 1, "second": 2}, OFFERED)
+    check_call("shop", of_pairs, (), {"other": 2}, OFFERED)
+    assert of_pairs(None, first=1) == "1 None 0"
