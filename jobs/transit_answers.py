@@ -38,7 +38,9 @@ def _no_flag(value: Any) -> Any:
 def _one(text: str) -> str:
     # In a request, commas separate the ids of several.
     if not text.strip() or "," in text:
-        raise ValueError(f"{text!r} is not one id; write several into stops, each by itself")
+        raise ValueError(
+            f"{text!r} is not one id; write several into stops, each by itself"
+        )
     return text.strip()
 
 

@@ -558,9 +558,15 @@ def test_wrong_arguments(
         ("stop = true, route = '3'", "argument 'stop': it is a text or a number, not true"),
         ("stop = '1'", "each stop needs a route"),
         ("stop = '1,2', route = '3'", "'1,2' is not one id; write several into stops"),
-        ("stop = '1', route = '3', direction = 5", "argument 'direction': a direction is 0"),
+        (
+            "stop = '1', route = '3', direction = 5",
+            "argument 'direction': a direction is 0",
+        ),
         ("count = 2", "no stop is named; with = "),
-        ("stops = [{ stop = '1', route = '3' }], direction = 0", "belong to stop and route"),
+        (
+            "stops = [{ stop = '1', route = '3' }], direction = 0",
+            "belong to stop and route",
+        ),
         ("stops = []", "argument 'stops': list should have at least 1 item"),
     ],
 )

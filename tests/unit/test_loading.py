@@ -313,3 +313,53 @@ def test_settings_are_no_argument_in_the_file(folder: Path) -> None:
         "agent.toml: [[jobs]] 1 (mine.job): 'mine' is settings, handed over by the agent; "
         "set them in [shop]"
     )
+
+
+BEGIN_JOB = "def job(handler, count: int = 1): ...\ndef heard(event, count: int = 1): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            "[[jobs]]\nrun = 'mine.job'\nevery = '1 minuet'\nwith = { count = 'many' }",
+            ["argument 'count'", "every: '1 minuet' is no length of time"],
+        ),
+        (
+            "[[jobs]]\nrun = 'mine.job'\nevery = '1 minuet'\nat_start = 'yes'",
+            ["at_start: input should be", "every: '1 minuet' is no length of time"],
+        ),
+        (
+            "[[jobs]]\nrun = 'mine.job'\nevry = '1 hour'\nwith = { cuont = 2 }",
+            ["there is no key 'evry'", "there is no argument 'cuont'"],
+        ),
+        ("[[jobs]]\nrun = 'mine.job'\nwith = 7\nat = 5", [" at: input", " with: input"]),
+        ("[[jobs]]\nrun = 'mine.jbo'\nevery = true", ["every: ", "no function 'jbo'"]),
+        ("[[jobs]]\nrun = 5\nevery = '1 minuet'", ["run: input should be"]),
+        ("[[jobs]]\nrun = ''\nevery = '1 hour'", ["'' is no function"]),
+        (
+            "[[listeners]]\nrun = 'mine.heard'\nwith = { count = 'many' }\n"
+            "match = { event_type = ['=', 'x'] }\nconcurrency = 'two'",
+            ["argument 'count'", "no operator '='", "concurrency: input should be"],
+        ),
+        (
+            "[[listeners]]\nrun = 'mine.heard'\nthrotle = '1 hour'\ndebounce = 'soon'",
+            ["there is no key 'throtle'", "debounce: 'soon' is no length"],
+        ),
+        ("jobs = 5", ["write [[jobs]]"]),
+        ("[[listeners]]\nrun = 'mine.heard'\nmatch = 1", ["match: input should be"]),
+    ],
+)
+def test_no_mistake_in_a_table_hides_another(
+    folder: Path, table: str, told: list[str]
+) -> None:
+    """Given several mistakes in one table, When it is read, Then each is told, and what is
+    missing because it was wrong is not told as missing.
+    """
+    write(folder, "mine", BEGIN_JOB)
+    (folder / "agent.toml").write_text(table)
+    with pytest.raises(ConfigError) as caught:
+        agent_of_config(None)
+    for sentence in told:
+        assert sentence in str(caught.value)
+    assert len(caught.value.problems) == len(told)
