@@ -22,13 +22,16 @@ from types import ModuleType
 from typing import Any
 
 from .agent import Agent
+from .entries import (
+    add_job,
+    add_listener,
+    arguments_of,
+    job_options,
+    listener_options,
+)
 from .errors import AgentError, ConfigError, LoadError
 from .noting import noting
-from .planning import plan_of
-from .registry import FOR_JOBS, FOR_LISTENERS, listen_for, make_job, make_listener
-from .retry import RetryPolicy
 from .settings.config import Config, JobEntry, ListenerEntry, read_config
-from .settings.conversion import convert_arguments
 from .settings.mistakes import nearest
 from .settings.sections import Sections, wanted_by
 
@@ -233,91 +236,16 @@ def _add_entry(
     with collecting():
         function = load_function(entry.run)
         if not is_torn or "arguments" in given:
-            called.append((function, _arguments(function, entry, config)))
+            called.append((function, arguments_of(function, entry, config)))
     with collecting():
         options.append(
-            _job_options(entry, is_torn) if isinstance(entry, JobEntry)
-            else _listener_options(entry)
+            job_options(entry, is_torn) if isinstance(entry, JobEntry)
+            else listener_options(entry)
         )  # fmt: skip
     if called and options and not is_torn:
         with collecting():
-            add = _add_job if isinstance(entry, JobEntry) else _add_listener
+            add = add_job if isinstance(entry, JobEntry) else add_listener
             add(agent, entry.name, *called[0], options[0])
-
-
-def _arguments(
-    function: Function, entry: JobEntry | ListenerEntry, config: Config
-) -> dict[str, Any]:
-    offered = FOR_JOBS if isinstance(entry, JobEntry) else FOR_LISTENERS
-    base = None if config.path is None else config.path.parent
-    return convert_arguments(function, entry.arguments, offered, base)
-
-
-def _job_options(entry: JobEntry, is_torn: bool) -> dict[str, Any]:
-    """Return what says when a job runs.
-
-    Raises:
-        UsageError: it cannot be; of a torn entry it is not asked whether it says that.
-    """
-    if is_torn and not entry.model_fields_set & {"every", "at", "cron", "keep"}:
-        return {}
-    given = entry.model_dump(exclude={"run", "name", "arguments"})
-    return {"plan": plan_of(**given)}
-
-
-def _add_job(
-    agent: Agent,
-    name: str | None,
-    function: Function,
-    arguments: dict[str, Any],
-    options: dict[str, Any],
-) -> None:
-    plan = options["plan"]
-    # Not through add_job(): there, an argument named `every` or `name` is its own.
-    job = make_job(function, name, (), arguments, str(plan.rule), **plan.options)
-    agent.schedule.plan(job, plan.rule, plan.at_start)
-
-
-def _listener_options(entry: ListenerEntry) -> dict[str, Any]:
-    """Return the options of a listener.
-
-    Raises:
-        UsageError: one of them cannot be.
-    """
-    match = None
-    if entry.match is not None:
-        match = {field: tuple(term) for field, term in entry.match.items()}
-    retry = None
-    if entry.retry is not None:
-        attempts = entry.retry.attempts
-        retry = RetryPolicy(
-            None if attempts == "forever" else attempts,
-            entry.retry.first, entry.retry.factor, entry.retry.cap,
-        )  # fmt: skip
-    ordered_by = entry.ordered_by
-    given: dict[str, Any] = {
-        "match": match,
-        "retry": retry,
-        "timeout": entry.timeout,
-        "concurrency": entry.concurrency,
-        "ordered_by": tuple(ordered_by) if isinstance(ordered_by, list) else ordered_by,
-        "debounce": entry.debounce,
-        "throttle": entry.throttle,
-    }
-    options = {key: value for key, value in given.items() if value is not None}
-    listen_for(**{"match": {"event_type": ("exists", True)}, **options})  # checks them
-    return options
-
-
-def _add_listener(
-    agent: Agent,
-    name: str | None,
-    function: Function,
-    arguments: dict[str, Any],
-    options: dict[str, Any],
-) -> None:
-    listener = make_listener(function, arguments=arguments, name=name, **options)
-    agent.registry.add_listener(listener)
 
 
 def _import_app(app: str) -> tuple[ModuleType, list[Agent], str]:
