@@ -609,7 +609,7 @@ def test_a_missing_library_is_told_at_start(
 def test_a_csv_file_in_another_encoding_is_left_alone(
     tmp_path: Path, encoding: str
 ) -> None:
-    """Given headings that are no UTF-8, When a row comes, Then one line says what to do, and
+    """Given headings that are no UTF-8, When a row comes, Then a line says what to do, and
     the file is as it was.
     """
     file = tmp_path / "a.csv"

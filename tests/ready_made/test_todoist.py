@@ -532,6 +532,7 @@ def test_a_token_that_cannot_be_one(
     with pytest.raises(ConfigError, match="TODOIST_TOKEN") as of_variable:
         agent_of_config(str(path))._settings(TodoistSettings)
     for said in (str(caught.value), str(of_variable.value)):
+        assert "the API token of Todoist, from Settings > Integrations" in said
         assert "canary" not in said
         assert "\n" not in said
 
