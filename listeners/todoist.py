@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from jobs.todoist_account import TodoistSettings
+from listeners.event_text import EventText
 from listeners.todoist_api import Todoist, request_id, verdict
 from listeners.todoist_texts import filled, is_url, plain
 from py_agent import Event, Handler, HttpError, at_path, listen_for
@@ -28,8 +29,8 @@ def add_task(
     event: Event,
     settings: TodoistSettings,
     *,
-    title: str = "$event_type: $identifier",
-    description: str = "",
+    title: EventText = "$event_type: $identifier",
+    description: EventText = "",
     project: str | None = None,
     section: str | None = None,
     labels: list[str] | None = None,
@@ -119,7 +120,7 @@ def add_issue(
     event: Event,
     settings: TodoistSettings,
     *,
-    description: str | None = None,
+    description: EventText | None = None,
     project: str | None = None,
     section: str | None = None,
     labels: list[str] | None = None,
@@ -159,7 +160,7 @@ def add_pull_request(
     event: Event,
     settings: TodoistSettings,
     *,
-    description: str | None = None,
+    description: EventText | None = None,
     project: str | None = None,
     section: str | None = None,
     labels: list[str] | None = None,
@@ -200,7 +201,7 @@ def add_mention(
     event: Event,
     settings: TodoistSettings,
     *,
-    description: str | None = None,
+    description: EventText | None = None,
     project: str | None = None,
     section: str | None = None,
     labels: list[str] | None = None,
