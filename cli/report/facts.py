@@ -27,7 +27,7 @@ MOST_DEAD = 20
 MOST_GROUPS = 6
 MOST_NAMED = 10
 STEPS = 336  # points of a backlog: of seven days, each half hour
-SHORTEST = 600  # seconds that a report is about, at least
+SHORTEST = 60  # seconds that a report is about, at least
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _facts(
         step=stretch.step_length(STEPS),
         dead=made.dead_letters(MOST_DEAD),
         groups=made.dead_groups(MOST_GROUPS),
-        failing=made.failing(MOST_NAMED),
+        failing=made.failing(MOST_NAMED + MOST_DEAD),
     )
 
 
@@ -157,8 +157,7 @@ def _standing(
     jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
 
     def local(moment: str) -> str:
-        told = datetime.fromisoformat(moment).astimezone(window.zone)
-        return told.isoformat(sep=" ", timespec="minutes")
+        return window.say(to_micros(datetime.fromisoformat(moment)))
 
     problems = needs_a_person(listing, pid, jobs, listeners, now, local)
     return Standing(path, pid, problems, jobs, listeners, listing.withheld())
