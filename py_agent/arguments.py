@@ -11,9 +11,10 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .errors import RegistrationError
 
@@ -81,6 +82,50 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 def named(function: Callable[..., Any]) -> frozenset[str]:
     """Return the names of the parameters that can be passed by name."""
     return frozenset(name for name, p in parameters(function).items() if p.kind in BY_NAME)
+
+
+class Options(NamedTuple):
+    """Named arguments that a function has in common with others.
+
+    Args:
+        hints: their annotations by name.
+        needed: those that must be given.
+    """
+
+    hints: Mapping[str, Any] = {}
+    needed: frozenset[str] = frozenset()
+
+
+def options_of(function: Callable[..., Any]) -> Options:
+    """Return the arguments that a function declares by `**options: Unpack[Options]`.
+
+    None, if it has no such argument, or what is unpacked is no TypedDict.
+    """
+    rest = _rest(function)
+    if rest is None:
+        return Options()
+    try:
+        hint = typing.get_type_hints(function, include_extras=True).get(rest)
+        if typing.get_origin(hint) is not typing.Unpack:
+            return Options()
+        kind = typing.get_args(hint)[0]
+        hints = typing.get_type_hints(kind, include_extras=True)
+        usual = kind.__required_keys__  # it does not see the marks in annotations as text
+    except Exception:  # an annotation that means nothing here says nothing
+        return Options()
+    marks = {name: typing.get_origin(each) for name, each in hints.items()}
+    for name, mark in marks.items():
+        if mark in (typing.Required, typing.NotRequired):
+            hints[name] = typing.get_args(hints[name])[0]
+    optional = {name for name, mark in marks.items() if mark is typing.NotRequired}
+    needed = {name for name, mark in marks.items() if mark is typing.Required}
+    return Options(hints, frozenset((usual - optional) | needed))
+
+
+def _rest(function: Callable[..., Any]) -> str | None:
+    """Return the name of what takes all other named arguments, as `**options` does."""
+    kind = inspect.Parameter.VAR_KEYWORD
+    return next((n for n, p in parameters(function).items() if p.kind is kind), None)
 
 
 def _taken(function: Callable[..., Any], args: tuple[Any, ...]) -> set[str]:
@@ -171,6 +216,18 @@ def _check_together(
         raise RegistrationError(f"{what}: {error}") from None
 
 
+def _check_options(given: Set[str], options: Options) -> None:
+    """Check what is given beside the parameters, as a call would if they were parameters.
+
+    Raises:
+        TypeError: an argument is unknown or missing.
+    """
+    if options.hints and (unknown := given - options.hints.keys()):
+        raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
+    if missing := options.needed - given:
+        raise TypeError(f"missing a required argument: {min(missing)!r}")
+
+
 def _not_imported(function: Callable[..., Any], filled: Mapping[str, Any]) -> str:
     """Return what to say of an annotation that means nothing when the function runs."""
     for name, parameter in parameters(function).items():
@@ -239,17 +296,21 @@ def check_call(
     extra = dict.fromkeys(ours - kwargs.keys())
     taken = _taken(function, args)
     extra = {name: None for name in extra if name not in taken}
+    options, rest = options_of(function), _rest(function)
     try:
         inspect.signature(function).bind(*args, **kwargs, **extra)
+        _check_options(kwargs.keys() - known.keys(), options)
     except TypeError as error:
-        signature = f"{getattr(function, '__name__', 'it')}({', '.join(known)})"
+        names = [each for each in known if not (options.hints and each == rest)]
+        shown = ", ".join([*names, *options.hints])
+        signature = f"{getattr(function, '__name__', 'it')}({shown})"
         raise RegistrationError(
             f"{what}: {error}; the function is {signature}{_not_imported(function, extra)}"
         ) from None
     except ValueError:
         return  # Python cannot tell its parameters
     given = inspect.signature(function).bind_partial(*args, **kwargs).arguments
-    _check_together(what, function, given)
+    _check_together(what, function, {**given, **given.get(rest or "", {})})
 
 
 def bound(

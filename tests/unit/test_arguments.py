@@ -7,7 +7,7 @@ import importlib.machinery
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict, Unpack
 
 import pytest
 
@@ -19,6 +19,7 @@ from py_agent.arguments import (
     checked_by,
     function_name,
     named,
+    options_of,
     parameters,
     settings_of,
     settings_wanted,
@@ -341,3 +342,54 @@ def test_a_checked_function_is_called_plainly() -> None:
     check_call("shop", of_pairs, (), {"first": 1, "second": 2}, OFFERED)
     check_call("shop", of_pairs, (), {"other": 2}, OFFERED)
     assert of_pairs(None, first=1) == "1 None 0"
+
+
+class Place(TypedDict):
+    room: NotRequired[Annotated[str, "where"]]
+    floor: int
+
+
+def placed(handler: Any, name: str = "x", **place: Unpack[Place]) -> tuple[Any, ...]:
+    return name, place.get("room"), place["floor"]
+
+
+def test_functions_share_arguments_by_a_typed_dict() -> None:
+    """Given `**place: Unpack[Place]`, Then what is in it are arguments like any other."""
+    options = options_of(placed)
+    assert options.hints == {"room": Annotated[str, "where"], "floor": int}
+    assert options.needed == {"floor"}
+    check_call("shop", placed, (), {"name": "y", "floor": 2}, OFFERED)
+    check_call("shop", placed, (), {"room": "r", "floor": 2}, OFFERED)
+    call = bound(placed, (), {"floor": 2, "room": "r"}, {"handler": 1})
+    assert call() == ("x", "r", 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"floor": 1, "rom": "r"}, "unexpected keyword argument 'rom'"),
+        ({"room": "r"}, "missing a required argument: 'floor'"),
+        ({}, "missing a required argument: 'floor'"),
+    ],
+)
+def test_shared_arguments_that_misfit(given: dict[str, Any], said: str) -> None:
+    """Given one that is unknown or missing, When registered, Then one line says so, with
+    all that there are.
+    """
+    with pytest.raises(RegistrationError, match=said) as caught:
+        check_call("shop", placed, (), given, OFFERED)
+    assert "the function is placed(handler, name, room, floor)" in str(caught.value)
+
+
+def open_ended(handler: Any, **anything: Any) -> None: ...
+
+
+def of_nothing(**values: Unpack[Nowhere]) -> None: ...  # type: ignore[name-defined] # noqa: F821
+
+
+@pytest.mark.parametrize("function", [open_ended, of_nothing, work])
+def test_what_is_open_to_all_shares_nothing(function: Callable[..., Any]) -> None:
+    """Given `**anything`, or an annotation that means nothing, Then nothing is declared."""
+    assert options_of(function).hints == {}
+    if function is not work:
+        check_call("shop", function, (), {"rom": 1}, OFFERED)

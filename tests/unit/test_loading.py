@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Required, TypedDict, Unpack
 
 import pytest
 from pydantic import AfterValidator, SecretStr
@@ -21,6 +21,7 @@ from py_agent.loading import (
 )
 from py_agent.registry import FOR_JOBS
 from py_agent.settings.conversion import convert_arguments
+from py_agent.settings.secret_types import secret_arguments
 
 
 def refuse(value: object) -> object:
@@ -363,3 +364,30 @@ def test_no_mistake_in_a_table_hides_another(
     for sentence in told:
         assert sentence in str(caught.value)
     assert len(caught.value.problems) == len(told)
+
+
+class Place(TypedDict, total=False):
+    room: str
+    floor: Required[int]
+    key: SecretStr
+
+
+def placed(handler: object, name: str = "x", **place: Unpack[Place]) -> None: ...
+
+
+def test_shared_arguments_are_checked_like_others() -> None:
+    """Given arguments in a TypedDict, When they are read, Then they are converted, a secret
+    is known as one, and what is unknown, missing or of a wrong type is told.
+    """
+    given = {"floor": 2, "key": "k", "name": "y"}
+    made = convert_arguments(placed, given, FOR_JOBS)
+    assert made == {"floor": 2, "key": SecretStr("k"), "name": "y"}
+    assert secret_arguments([placed]) == {"key"}
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(placed, {"rom": "r", "room": 7, "place": {}}, FOR_JOBS)
+    assert sorted(caught.value.problems) == [
+        "argument 'floor' is missing; write it into `with`",
+        "argument 'room': input should be a valid string",
+        "there is no argument 'place'; known are floor, key, name, room",
+        "there is no argument 'rom'; did you mean room?",
+    ]
