@@ -117,6 +117,9 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
     _check_sections(agent, config, sections, needed, problems, complete)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
+    if needed and not (observed or config.jobs or config.listeners):
+        text = "%s names no job and no listener; write [[jobs]] and [[listeners]]"
+        log.warning(text, config.path)
     return agent
 
 

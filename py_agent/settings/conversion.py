@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,7 +65,7 @@ def convert_arguments(
             try:
                 value = TypeAdapter(hints[name]).validate_python(value)
             except ValidationError as error:
-                problems.append(f"argument {name!r}: {_why(error, hints[name])}")
+                problems.append(f"argument {name!r}: {_why(error, hints[name], value)}")
         if isinstance(value, Path) and base is not None:
             value = base / value
         converted[name] = value
@@ -79,8 +80,10 @@ def convert_arguments(
     return converted
 
 
-def _why(error: ValidationError, hint: Any) -> str:
+def _why(error: ValidationError, hint: Any, value: Any) -> str:
     """Return why a value does not fit an annotation."""
     secret = is_secret(hint)
-    _, _, reason = next(reasons(error, lambda _: secret, masked=secret))
+    _, kind, reason = next(reasons(error, lambda _: secret, masked=secret))
+    if kind == "list_type" and isinstance(value, str) and not secret:
+        return f"write a list, as [{json.dumps(value, ensure_ascii=False)}]"
     return reason

@@ -391,3 +391,28 @@ def test_shared_arguments_are_checked_like_others() -> None:
         "there is no argument 'place'; known are floor, key, name, room",
         "there is no argument 'rom'; did you mean room?",
     ]
+
+
+def tagged(handler: object, tags: list[str], keys: list[SecretStr] | None = None) -> None:
+    """Take lists."""
+
+
+def test_a_text_in_the_place_of_a_list_is_shown_as_one() -> None:
+    """Given a text where a list belongs, Then one line shows what to write, no secret."""
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(tagged, {"tags": "github", "keys": "canary"}, FOR_JOBS)
+    assert caught.value.problems == [
+        "argument 'tags': write a list, as [\"github\"]",
+        "argument 'keys': input should be a valid list",
+    ]
+
+
+def test_a_file_with_nothing_to_do_says_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given an empty agent.toml, When it is to run, Then one line says so."""
+    (folder / "agent.toml").touch()
+    agent_of_config(None, needed=False)
+    assert caplog.text == ""
+    agent_of_config(None)
+    assert "agent.toml names no job and no listener; write [[jobs]]" in caplog.text
