@@ -58,7 +58,7 @@ class Facts:
     Args:
         standing: how things stand now.
         window: the time that it is about.
-        begins: whether the store is younger than was asked for.
+        begins: whether it begins where the store does.
     """
 
     standing: Standing
@@ -142,13 +142,13 @@ def _facts(
 
 
 def _begin(since: datetime, now: datetime, first: int | None) -> tuple[datetime, bool]:
-    """Return where to begin: not before the store does; and whether that is later."""
+    """Return where to begin, not long before the store does; and whether it is there."""
     if first is None or first > to_micros(now):
         return since, False
     least = min(first, to_micros(now) - SHORTEST * SECOND)
     if least <= to_micros(since):
         return since, False
-    return from_micros(least), True
+    return from_micros(least), least == first
 
 
 def _standing(

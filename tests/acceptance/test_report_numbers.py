@@ -189,3 +189,19 @@ def test_a_dead_letter_is_listed_once(shop: Shop) -> None:
     dead, _, failed = text.partition("Failed most often, besides the dead letters")
     assert dead.count("10 attempts") == 1
     assert "retryable" in failed and "discarded" not in failed
+
+
+def test_a_page_says_that_it_begins_with_the_store(shop: Shop, tmp_path: Path) -> None:
+    """Given a store of an hour, Then its page of a day begins with it, and says so; given
+    one of a moment, Then its page is of a minute, and does not say so.
+    """
+    assert "when this store begins" in shop.report().text
+    path = tmp_path / "young.sqlite"
+    schema.create(path)
+    store = EventStore.open(path, SystemClock(), "fast")
+    store.publish_many([("task", "1", None)])
+    store.close()
+    now = SystemClock().now()
+    facts = read_facts(path, now - timedelta(days=1), now, None)
+    assert "begins" not in Page(page(facts)).text
+    assert facts.window.end - facts.window.start < 2 * MINUTE
