@@ -196,24 +196,22 @@ def checked_by(check: Callable[..., object]) -> Callable[[F], F]:
     return mark
 
 
-def _check_together(
-    what: str, function: Callable[..., Any], arguments: Mapping[str, Any]
-) -> None:
+def check_together(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Ask a function's own check, if it has one; see `checked_by`.
 
+    Args:
+        function: the job or listener.
+        arguments: those that it is given, by name.
+
     Raises:
-        RegistrationError: it says that the arguments do not go together.
+        ValueError: the check says that they do not go together.
     """
     inner: Any = function
     if isinstance(function, functools.partial):
         inner, arguments = function.func, {**function.keywords, **arguments}
     check = getattr(inner, CHECK, None)
-    if check is None:
-        return
-    try:
+    if check is not None:
         bound(check, (), {}, arguments)()
-    except ValueError as error:
-        raise RegistrationError(f"{what}: {error}") from None
 
 
 def _check_options(given: Set[str], options: Options) -> None:
@@ -310,7 +308,10 @@ def check_call(
     except ValueError:
         return  # Python cannot tell its parameters
     given = inspect.signature(function).bind_partial(*args, **kwargs).arguments
-    _check_together(what, function, {**given, **given.get(rest or "", {})})
+    try:
+        check_together(function, {**given, **given.get(rest or "", {})})
+    except ValueError as error:
+        raise RegistrationError(f"{what}: {error}") from None
 
 
 def bound(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .agent import Agent
+from .arguments import check_together
+from .errors import ConfigError
 from .planning import plan_of
 from .registry import FOR_JOBS, FOR_LISTENERS, listen_for, make_job, make_listener
 from .retry import RetryPolicy
@@ -21,11 +23,17 @@ def arguments_of(
     """Return the arguments that a table gives a function, as it declares them.
 
     Raises:
-        ConfigError: every argument that the function lacks or that does not fit.
+        ConfigError: every argument that the function lacks or that does not fit, or else
+            that they do not go together.
     """
     offered = FOR_JOBS if isinstance(entry, JobEntry) else FOR_LISTENERS
     base = None if config.path is None else config.path.parent
-    return convert_arguments(function, entry.arguments, offered, base)
+    arguments = convert_arguments(function, entry.arguments, offered, base)
+    try:
+        check_together(function, arguments)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return arguments
 
 
 def job_options(entry: JobEntry, is_torn: bool) -> dict[str, Any]:

@@ -316,7 +316,15 @@ def test_settings_are_no_argument_in_the_file(folder: Path) -> None:
     )
 
 
-BEGIN_JOB = "def job(handler, count: int = 1): ...\ndef heard(event, count: int = 1): ...\n"
+BEGIN_JOB = """
+from py_agent.settings import checked_by
+def even(count=0):
+    if count % 2: raise ValueError(f"{count} is odd")
+def job(handler, count: int = 1): ...
+def heard(event, count: int = 1): ...
+@checked_by(even)
+def pairs(handler, count: int = 0): ...
+"""
 
 
 @pytest.mark.parametrize(
@@ -333,6 +341,10 @@ BEGIN_JOB = "def job(handler, count: int = 1): ...\ndef heard(event, count: int 
         (
             "[[jobs]]\nrun = 'mine.job'\nevry = '1 hour'\nwith = { cuont = 2 }",
             ["there is no key 'evry'", "there is no argument 'cuont'"],
+        ),
+        (
+            "[[jobs]]\nrun = 'mine.pairs'\nevery = '1 minuet'\nwith = { count = 3 }",
+            ["(mine.pairs): 3 is odd", "every: '1 minuet' is no length of time"],
         ),
         ("[[jobs]]\nrun = 'mine.job'\nwith = 7\nat = 5", [" at: input", " with: input"]),
         ("[[jobs]]\nrun = 'mine.jbo'\nevery = true", ["every: ", "no function 'jbo'"]),
