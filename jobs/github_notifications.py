@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from jobs.github_notifications_api import WHERE, Api, GithubSettings, date_in, written
+from jobs.github_notifications_api import HOME, WHERE, Api, GithubSettings, date_in, written
 from jobs.github_notifications_names import teams_of, text_at
 from jobs.github_notifications_threads import (
     PULL,
@@ -181,9 +181,12 @@ class _Poll:
         if first:
             self._note(answer)
         if answer.status_code in (403, 404):
+            other = self.api.home != HOME
+            elsewhere = "; or is api_url in [github] wrong?" if other else ""
             raise HttpError(
                 f"{self.api.shown}: the token may not read notifications (status "
-                f"{answer.status_code}); {WHERE}; fine-grained tokens never may",
+                f"{answer.status_code}); {WHERE}; fine-grained tokens never may"
+                f"{elsewhere}",
                 answer.status_code,
             )
         return None if answer.status_code == 304 else answer

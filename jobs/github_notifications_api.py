@@ -20,6 +20,7 @@ MOST = 10  # pages of one timeline, and of any other list, at most
 PER_PAGE = 100  # things of a timeline; GitHub gives no more
 SMALL = 10  # things of a page, where a hundred are too long to be read
 LIMITED = 60.0  # seconds to wait after a rate limit that does not say how long
+HOME = "https://api.github.com"
 WHERE = (
     "make one under Settings > Developer settings > Personal access tokens > Tokens "
     "(classic), with the scope `notifications`, and `repo` for private repositories, and "
@@ -43,7 +44,7 @@ class GithubSettings(Settings, section="github", env_prefix="GITHUB_"):
         "https://github.com/settings/tokens"
     )
     api_url: WebUrl = Field(
-        "https://api.github.com",
+        HOME,
         description="where the REST API of GitHub is",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ MAX_IDENTIFIER = 1024  # characters; what the store takes
 MAX_LINK = 4_000  # characters; a longer one is refused by most servers
 MAX_FILE = 5 * 1024 * 1024  # bytes of a file of links
 MAX_TAGS = 50
+UNREADABLE = "\ufffd"  # what stands for bytes that are no text
 
 # It ends where the next one begins, if something stands between them that may end it.
 _LINK = re.compile(
@@ -74,8 +76,12 @@ def of_file(handler: Handler, file: Path) -> Iterator[Found]:
     content = _content(file)
     if len(content) > MAX_FILE:
         raise ValueError(f"{file} has more than {MAX_FILE:,} bytes; is it a list of links?")
-    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
+    for number, line in enumerate(_decoded(content).splitlines(), 1):
         said = _COMMENT.sub("", line).strip()
+        if UNREADABLE in said:
+            text = "%s, line %d is left out, as it is not UTF-8; save the file as UTF-8"
+            handler.log.warning(text, file, number)
+            continue
         links = links_in(said)
         if said and not links:
             handler.log.warning("%s, line %d: there is no usable link", file, number)
@@ -97,6 +103,13 @@ def _content(file: Path) -> bytes:
     except OSError as error:
         why = type(error)(f"{file.absolute()} cannot be read: {error.strerror}")
     raise why
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text of a file; an editor that writes UTF-16 begins it with a mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.decode("utf-8-sig", "replace")
 
 
 def of_project(

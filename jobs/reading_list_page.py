@@ -8,6 +8,7 @@ limits, and its end is no harm.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import resource
@@ -27,6 +28,9 @@ LEAST_WORDS = 20  # fewer are a message or a form, and no article
 _IN_HEADER = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 _IN_PAGE = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)""", re.I)
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_NOT_OF_THE_WEB = frozenset(
+    "utf-7 unicode-escape raw-unicode-escape idna punycode mbcs oem palmos".split()
+)
 _LOCKED = re.compile(r'"isAccessibleForFree"\s*:\s*"?false\b', re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])\s+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -145,17 +149,42 @@ def line_of(text: str | None) -> str:
 
 
 def _decoded(body: bytes, charset: str) -> str:
-    """Return the text of a page: its mark, its server, itself, or a guess decides."""
+    """Return the text of a page: its mark, its server, itself, or a guess decides.
+
+    A page of which a few bytes are damaged stays in its charset.
+    """
     for mark, name in _MARKS.items():
         if body.startswith(mark):
             return body[len(mark) :].decode(name, "replace")
     declared = _IN_PAGE.search(body[:4096])
-    for name in (charset, declared[1].decode() if declared else "", "utf-8"):
+    said = (charset, declared[1].decode() if declared else "", "utf-8")
+    known = [each for each in map(_of_the_web, said) if each]
+    for each in known:
         try:
-            return body.decode(name)
-        except (LookupError, ValueError):
+            return body.decode(each)
+        except ValueError:
             continue
+    for each in known:
+        text = body.decode(each, "replace")
+        if 2 * text.count("\ufffd") <= sum(one > "\x7f" for one in text):
+            return text
     return body.decode("windows-1252", "replace")
+
+
+def _of_the_web(charset: str) -> str | None:
+    """Return Python's name of a charset; None if no browser reads pages in it.
+
+    Python knows more: in `unicode_escape`, UTF-7 and the like a page would be another
+    text than the one that people see.
+    """
+    try:
+        name = codecs.lookup(charset).name
+        "".encode(name)  # what makes no text of bytes, as base64, is refused here
+    except (LookupError, ValueError):
+        return None
+    if name in _NOT_OF_THE_WEB:
+        return None
+    return "cp1252" if name in ("ascii", "iso8859-1") else name
 
 
 def _found(text: str, url: str) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from pydantic import Field, SecretStr, ValidationError
 
 from jobs.transit_answers import (
     Departure,
+    Direction,
     Document,
     Found,
     Names,
     Stop,
+    Word,
     direction_of,
     next_departures,
     service_day,
 )
 from py_agent import Handler, HeaderAuth, HttpError, Settings
-from py_agent.settings import WebUrl
+from py_agent.settings import WebUrl, checked_by
 
 EVENT_TYPE = "transit_departures"
 
@@ -51,13 +53,43 @@ class MbtaSettings(Settings, section="mbta", env_prefix="MBTA_"):
     api_url: WebUrl = "https://api-v3.mbta.com"
 
 
+def wanted_of(
+    stops: Sequence[Any] | None = None,
+    stop: Any = None,
+    route: Any = None,
+    direction: Any = None,
+    name: Any = None,
+) -> list[Stop]:
+    """Return what to watch, each once; the arguments are those of `transit`.
+
+    Raises:
+        ValueError: the arguments name no stop, or not as they should.
+    """
+    given = list(stops or [])
+    if stop is not None or route is not None:
+        given.append({"stop": stop, "route": route, "direction": direction, "name": name})
+    elif direction is not None or name is not None:
+        raise ValueError("direction and name belong to stop and route; write them inside")
+    if not given:
+        raise ValueError('no stop is named; with = { stop = "2168", route = "66" } does')
+    try:
+        found = map(Stop.model_validate, given)
+        return list({each.key: each for each in found}.values())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        said = first["msg"].removeprefix("Value error, ")
+        said = ": ".join([*map(str, first["loc"]), said])
+        raise ValueError(f"a stop is not as it should be: {said}") from None
+
+
+@checked_by(wanted_of)
 def transit(
     handler: Handler,
     mbta: MbtaSettings,
     stops: Annotated[list[Stop], Field(min_length=1)] | None = None,
-    stop: str | int | None = None,
-    route: str | int | None = None,
-    direction: int | str | None = None,
+    stop: Word | None = None,
+    route: Word | None = None,
+    direction: Direction | None = None,
     name: str | None = None,
     count: Annotated[int, Field(ge=1, le=10)] = 3,
 ) -> None:
@@ -108,36 +140,11 @@ def transit(
         ValueError: the arguments name no stop, or a direction that the route has not; or
             the answer is no list.
     """
-    wanted = _wanted(stops, stop, route, direction, name)
+    wanted = wanted_of(stops, stop, route, direction, name)
     poll = _Poll(handler, mbta, wanted, count)
     poll.ask_for_predictions()
     poll.ask_for_timetable()
     poll.tell()
-
-
-def _wanted(
-    stops: Sequence[Any] | None, stop: Any, route: Any, direction: Any, name: Any
-) -> list[Stop]:
-    """Return what to watch, each once.
-
-    Raises:
-        ValueError: the arguments name no stop, or not as they should.
-    """
-    given = list(stops or [])
-    if stop is not None or route is not None:
-        given.append({"stop": stop, "route": route, "direction": direction, "name": name})
-    elif direction is not None or name is not None:
-        raise ValueError("direction and name belong to stop and route; write them inside")
-    if not given:
-        raise ValueError('no stop is named; with = { stop = "2168", route = "66" } does')
-    try:
-        found = map(Stop.model_validate, given)
-        return list({each.key: each for each in found}.values())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        said = first["msg"].removeprefix("Value error, ")
-        said = ": ".join([*map(str, first["loc"]), said])
-        raise ValueError(f"a stop is not as it should be: {said}") from None
 
 
 class _Poll:

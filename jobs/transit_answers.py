@@ -8,7 +8,13 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    model_validator,
+)
 
 from py_agent import at_path
 
@@ -22,8 +28,31 @@ NO_PICKUP = 1  # GTFS: here passengers only get off
 
 _GONE = ("CANCELLED", "SKIPPED")  # relationships: this trip does not come here
 
-# The ids of several are separated by commas.
-Id = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^,]+$")]
+
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"it is a text or a number, not {str(value).lower()}")
+    return value
+
+
+def _one(text: str) -> str:
+    # In a request, commas separate the ids of several.
+    if not text.strip() or "," in text:
+        raise ValueError(
+            f"{text!r} is not one id; write several into stops, each by itself"
+        )
+    return text.strip()
+
+
+def _way(direction: str | int) -> str | int:
+    if isinstance(direction, int) and direction not in (0, 1):
+        raise ValueError(f"a direction is 0, 1 or a name, not {direction}")
+    return direction
+
+
+Word = Annotated[str | int, BeforeValidator(_no_flag)]
+Id = Annotated[str, AfterValidator(_one), BeforeValidator(_no_flag)]
+Direction = Annotated[Word, AfterValidator(_way)]
 
 
 class Stop(BaseModel):
@@ -40,7 +69,7 @@ class Stop(BaseModel):
 
     stop: Id
     route: Id
-    direction: int | str | None = None
+    direction: Direction | None = None
     name: str | None = None
 
     @model_validator(mode="before")

@@ -82,6 +82,7 @@ def dashboard(
     """
     part = _weather_of(event) if event.event_type == WEATHER else _bus_of(event)
     if event.event_type == WEATHER and place not in (None, part["place"]):
+        handler.log.info("the weather of %s is left out: place = %r", part["place"], place)
         return
     shown_in = Path(os.path.expanduser(file or settings.file))
     try:

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator
 
 from py_agent import Event, EventError, Handler, Snooze, at_path
 
 MOST_TEXT = 200_000  # characters of JSON in a list; what comes after that is only counted
 MOST_DATA = 50_000  # characters of JSON of one event; more is left out
 MIDNIGHT = time()
+KEEPERS = 3  # events of a list that wait for its end; any of them closes it
+
+
+def _text_of_time(at: Any) -> Any:
+    if isinstance(at, int | float):  # which would be seconds
+        raise ValueError(f'write a time as "18:00", not {at!r}')
+    return at
+
+
+def _of_the_wall(at: time) -> time:
+    if at.tzinfo is not None:
+        raise ValueError('leave out the offset; tz = "Europe/Berlin" says where it is')
+    return at
+
+
+OfDay = Annotated[time, AfterValidator(_of_the_wall), BeforeValidator(_text_of_time)]
 
 
 def digest(
     handler: Handler,
     event: Event,
     every: Literal["hour", "day"] = "day",
-    at: time = MIDNIGHT,
+    at: OfDay = MIDNIGHT,
     tz: ZoneInfo | None = None,
     show: str = "title",
     event_type: str = "digest",
@@ -28,8 +46,8 @@ def digest(
 
     The list is kept in the store, so a restart loses none of it; what was collected
     before the agent was down is sent after it. An hour or day without events has no list.
-    If the event that has opened a list is given up by hand, the list is sent when the
-    next event comes.
+    Its first three events wait for its end; if all of them are given up by hand, the list
+    is sent when the next event comes. A list of its own is never collected.
     Register it once for each list, with a `match`, and a `name` if there are several.
 
     Publishes:
@@ -50,33 +68,38 @@ def digest(
         tz: the time zone of that, as `Europe/Berlin`; the machine's own if not given.
         show: the path in the data to what a line of the text shows; the identifier is
             shown where nothing stands there.
-        event_type: the type of the list; a listener of this one must not match it.
+        event_type: the type of the list.
         most: events in a list; more are only counted.
 
     Raises:
-        Snooze: the list is not closed yet, and this event is the one that will close it.
+        Snooze: the list is not closed yet, and this event may be the one that closes it.
     """
-    now = handler.clock.now()
-    if event.delivery_key in handler.state.get("closed", ()):
-        handler.state["closed"].remove(event.delivery_key)
-        return  # another event has closed the list that this one opened
+    now, key = handler.clock.now(), event.delivery_key
+    if key in handler.state.get("closed", ()):
+        handler.state["closed"].remove(key)
+        return  # another event has closed the list that this one is in
+    if event.event_type == event_type and event.source == handler.source:
+        handler.log.warning("its match fits its own lists, too; they are left out")
+        return
     opened = handler.state.get("open")
     if opened and datetime.fromisoformat(opened["until"]) <= now:
         _close(handler, opened, event_type)
-        if opened["opener"] == event.delivery_key:
+        keepers = _keepers(opened)
+        _note_closed(handler.state, [each for each in keepers if each != key])
+        if key in keepers:
             return
-        _note_closed(handler.state, opened["opener"])
         opened = None
     if opened is None:
         until = next_end(now, every, at, tz)
-        opened = {"until": until.isoformat(), "opener": event.delivery_key, "size": 0,
+        opened = {"until": until.isoformat(), "opener": key, "keepers": [], "size": 0,
                   "count": 0, "events": [], "lines": []}  # fmt: skip
         handler.state["open"] = opened
-    until = datetime.fromisoformat(opened["until"])
-    if opened["opener"] != event.delivery_key or not opened["count"]:
+    keepers = _keepers(opened)
+    if key not in keepers:  # one that comes back before the end is in the list
         _add(opened, event, show, most)
-    if opened["opener"] == event.delivery_key:
-        raise Snooze(until - now)
+        opened["keepers"] = keepers = [*keepers, key][:KEEPERS]
+    if key in keepers:
+        raise Snooze(datetime.fromisoformat(opened["until"]) - now)
 
 
 def next_end(
@@ -146,6 +169,13 @@ def _close(handler: Handler, opened: dict[str, Any], event_type: str) -> None:
     del handler.state["open"]
 
 
-def _note_closed(state: dict[str, Any], opener: str) -> None:
-    """Remember whose list was closed by another; that one comes when it is due."""
-    state["closed"] = [*state.get("closed", ()), opener][-100:]
+def _keepers(opened: dict[str, Any]) -> list[Any]:
+    """Return whose deliveries wait for the end of a list; an older agent kept one only."""
+    keepers: list[Any] = opened.get("keepers", [opened["opener"]])
+    return keepers
+
+
+def _note_closed(state: dict[str, Any], keepers: list[Any]) -> None:
+    """Remember whose list was closed by another; these come when they are due."""
+    if keepers:
+        state["closed"] = [*state.get("closed", ()), *keepers][-100:]

@@ -5,7 +5,6 @@ It needs the extra: `pip install "py-agent[notify]"`.
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import re
@@ -13,12 +12,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from string import Template
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import SecretStr
 
-from py_agent import Event, Handler, Pause, at_path
+from listeners import event_text
+from listeners.event_text import EventText
+from py_agent import Event, Handler, Pause
 
 try:
     import apprise
@@ -32,9 +32,6 @@ Secret = SecretStr | str
 MOST_HANGING = 4  # threads of one listener that are left behind
 HOUR = 3600.0  # seconds until a paused listener looks whether it was mended
 WHILE_HANGING = 600.0  # seconds until it looks whether a thread has ended
-WORDS = ("event_type", "identifier", "created", "source", "data")
-
-_NOTHING = object()  # stands where the data has nothing
 
 _hanging: defaultdict[str | None, set[object]] = defaultdict(set)
 _guard = threading.Lock()
@@ -44,8 +41,8 @@ def notify(
     handler: Handler,
     event: Event,
     urls: Secret | Sequence[Secret],
-    title: str = "$event_type",
-    body: str = "$identifier",
+    title: EventText = "$event_type",
+    body: EventText = "$identifier",
     kind: Literal["info", "success", "warning", "failure"] = "info",
     within: float = 30,
 ) -> None:
@@ -90,12 +87,6 @@ class NotSentError(Exception):
     """A notification did not reach all its places; it is tried again."""
 
 
-class _Text(Template):
-    """A text with words and paths: names with dots between them."""
-
-    idpattern = r"(?a:[a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*)"
-
-
 def filled(text: str, event: Event) -> str:
     """Return a text with its words replaced by what the event says.
 
@@ -106,28 +97,10 @@ def filled(text: str, event: Event) -> str:
     Raises:
         Pause: it names what no event has.
     """
-    template = _Text(text)
-    said: dict[str, str] = {}
-    for path in template.get_identifiers():
-        word, *steps = path.split(".")
-        if word not in WORDS or (steps and word != "data"):
-            raise Pause(
-                f"a notification's text has ${path}, which no event has; there are "
-                f"{', '.join(WORDS)} and data.path.to.value, and $$ is a dollar sign",
-                after=HOUR,
-            )
-        found = at_path(getattr(event, word), ".".join(steps), _NOTHING)
-        if found is not _NOTHING:
-            said[path] = _shown(found)
-    return template.safe_substitute(said)
-
-
-def _shown(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return event_text.filled(text, event_text.said_in(text, event))
+    except ValueError as error:
+        raise Pause(f"the text of a notification: {error}", after=HOUR) from None
 
 
 def _bounded(

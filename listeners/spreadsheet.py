@@ -15,6 +15,7 @@ from pydantic import AfterValidator
 from listeners import spreadsheet_csv
 from listeners.whole_file import AGAIN, unwritable
 from py_agent import Event, Pause, at_path
+from py_agent.settings import checked_by
 
 Cell = str | int | float | bool | datetime | None
 
@@ -73,6 +74,19 @@ def _sheet_name(name: str | None) -> str | None:
     return name
 
 
+def _check_together(path: Path, sheet: str | None = None) -> None:
+    """Check that what is to be written can be.
+
+    Raises:
+        ValueError: a CSV file has no sheets; a workbook needs a library.
+    """
+    if path.suffix.lower() == ".xlsx":
+        _workbooks()
+    elif sheet is not None:
+        raise ValueError("a CSV file has no sheets; leave out sheet, or take .xlsx")
+
+
+@checked_by(_check_together)
 def spreadsheet(
     event: Event,
     path: Annotated[Path, AfterValidator(_usable)],
@@ -123,8 +137,7 @@ def spreadsheet(
     try:
         cells = cells_of(event, _checked(columns))
         kind = _usable(path).suffix.lower()
-        if _sheet_name(sheet) is not None and kind == ".csv":
-            raise ValueError("a CSV file has no sheets; leave out sheet, or take .xlsx")
+        _check_together(path, _sheet_name(sheet))
     except ValueError as error:
         raise Pause(f"{path}: {error}", after=AGAIN) from error
     append(path, cells, event, kind == ".xlsx", sheet, allow_loss)
@@ -222,10 +235,10 @@ def _workbooks() -> ModuleType:
     """Return the module that writes workbooks.
 
     Raises:
-        Pause: its library is not installed.
+        ValueError: its library is not installed.
     """
     try:
         from listeners import spreadsheet_xlsx
     except ImportError as error:
-        raise Pause(f"{error}", after=AGAIN) from error
+        raise ValueError(str(error)) from error
     return spreadsheet_xlsx

@@ -92,13 +92,19 @@ def _headings(descriptor: int, file: Path, wanted: list[str]) -> tuple[list[str]
     """Return the headings of a file, none if it is yet to have them, and its delimiter.
 
     Raises:
-        Pause: one is missing.
+        Pause: one is missing, or they are in another encoding than our rows.
     """
     begin = os.pread(descriptor, _STEP, 0)
     first, newline, _ = begin.partition(b"\n")
     ours = _line(wanted)
     if not newline and ours.startswith(first) and len(first) < len(ours) - 1:
         return [], ","  # empty, or a crash left half of them
+    if not _is_utf8(first):
+        raise Pause(
+            f"{file} is not in UTF-8: {ascii(first[:200])[1:]} stands in its first row; "
+            f"save it as CSV UTF-8, or name another file",
+            after=AGAIN,
+        )
     for delimiter in _DELIMITERS:
         found = _cells(first, delimiter)
         if set(wanted) <= set(found):
@@ -111,6 +117,14 @@ def _headings(descriptor: int, file: Path, wanted: list[str]) -> tuple[list[str]
         f"another file",
         after=AGAIN,
     )
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in text  # UTF-16 of ASCII is UTF-8, too, with NULs between
 
 
 def _end(descriptor: int, file: Path, line: bytes, delimiter: str) -> tuple[int, bytes]:

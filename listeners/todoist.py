@@ -8,9 +8,10 @@ request, none of size, and no word for when to try again.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from jobs.todoist_account import TodoistSettings
+from listeners.event_text import EventText
 from listeners.todoist_api import Todoist, request_id, verdict
 from listeners.todoist_texts import filled, is_url, plain
 from py_agent import Event, Handler, HttpError, at_path, listen_for
@@ -23,18 +24,32 @@ FRESH = timedelta(minutes=1)  # for which Todoist is trusted to know a request i
 MAX_CONTENT, MAX_DESCRIPTION = 500, 16_383  # characters, as Todoist's own client has them
 
 
+class Options(TypedDict, total=False):
+    """What each of the listeners may be told about its tasks; all of it may be left out.
+
+    Args:
+        project: its name or id; the Inbox if not given.
+        section: its name or id.
+        labels: names of labels.
+        priority: as Todoist shows it: `p1` is the most urgent, `p4` has none.
+        due: when, in English words as in Todoist: `today`, `next monday`.
+    """
+
+    project: str | None
+    section: str | None
+    labels: list[str] | None
+    priority: Priority | None
+    due: str | None
+
+
 def add_task(
     handler: Handler,
     event: Event,
     settings: TodoistSettings,
     *,
-    title: str = "$event_type: $identifier",
-    description: str = "",
-    project: str | None = None,
-    section: str | None = None,
-    labels: list[str] | None = None,
-    priority: Priority | None = None,
-    due: str | None = None,
+    title: EventText = "$event_type: $identifier",
+    description: EventText = "",
+    **options: Unpack[Options],
 ) -> None:
     """Add a task for an event.
 
@@ -75,11 +90,7 @@ def add_task(
         settings: the token.
         title: what the task is called; shortened to 500 characters.
         description: what stands below it; shortened to 16,383 characters.
-        project: its name or id; the Inbox if not given.
-        section: its name or id.
-        labels: names of labels.
-        priority: as Todoist shows it: `p1` is the most urgent, `p4` has none.
-        due: when, in English words as in Todoist: `today`, `next monday`.
+        options: project, section, labels, priority and due; see `Options`.
 
     Raises:
         Retry: it may succeed later.
@@ -91,13 +102,14 @@ def add_task(
         "description": filled(description, event, MAX_DESCRIPTION).strip(),
     }
     texts["content"] = texts["content"] or "(an event without a title)"
+    priority, due = options.get("priority"), options.get("due")
     chosen = {
-        "labels": labels, "priority": priority and 5 - int(priority[1]),
+        "labels": options.get("labels"), "priority": priority and 5 - int(priority[1]),
         "due_string": due, "due_lang": due and "en",
     }  # fmt: skip
     todoist = Todoist(handler, settings)
     try:
-        where = todoist.places(project, section)
+        where = todoist.places(options.get("project"), options.get("section"))
         if _may_be_there(event, texts, handler.clock.now()) and todoist.has_task(
             texts, where, event.created
         ):
@@ -119,12 +131,8 @@ def add_issue(
     event: Event,
     settings: TodoistSettings,
     *,
-    description: str | None = None,
-    project: str | None = None,
-    section: str | None = None,
-    labels: list[str] | None = None,
-    priority: Priority | None = None,
-    due: str | None = None,
+    description: EventText | None = None,
+    **options: Unpack[Options],
 ) -> None:
     """Add a task for an issue that was assigned to you; see `add_task`.
 
@@ -137,11 +145,7 @@ def add_issue(
         settings: the token.
         description: what stands below it, with words as in `add_task`; who it was, if
             not given.
-        project: its name or id; the Inbox if not given.
-        section: its name or id.
-        labels: names of labels.
-        priority: `p1` to `p4`.
-        due: when, in English words: `today`.
+        options: project, section, labels, priority and due; see `Options`.
 
     Raises:
         Retry, Discard, Pause: as `add_task` does.
@@ -149,7 +153,7 @@ def add_issue(
     add_task(
         handler, event, settings, title=_link(event),
         description=_told(event, description, "Assigned by ${data.by}", "by"),
-        project=project, section=section, labels=labels, priority=priority, due=due,
+        **options,
     )  # fmt: skip
 
 
@@ -159,12 +163,8 @@ def add_pull_request(
     event: Event,
     settings: TodoistSettings,
     *,
-    description: str | None = None,
-    project: str | None = None,
-    section: str | None = None,
-    labels: list[str] | None = None,
-    priority: Priority | None = None,
-    due: str | None = None,
+    description: EventText | None = None,
+    **options: Unpack[Options],
 ) -> None:
     """Add a task for a review that was requested of you; see `add_task`.
 
@@ -178,11 +178,7 @@ def add_pull_request(
         settings: the token.
         description: what stands below it, with words as in `add_task`; who it was, if
             not given.
-        project: its name or id; the Inbox if not given.
-        section: its name or id.
-        labels: names of labels.
-        priority: `p1` to `p4`.
-        due: when, in English words: `today`.
+        options: project, section, labels, priority and due; see `Options`.
 
     Raises:
         Retry, Discard, Pause: as `add_task` does.
@@ -190,7 +186,7 @@ def add_pull_request(
     add_task(
         handler, event, settings, title=f"Review {_link(event)}",
         description=_told(event, description, "Requested by ${data.by}", "by"),
-        project=project, section=section, labels=labels, priority=priority, due=due,
+        **options,
     )  # fmt: skip
 
 
@@ -200,12 +196,8 @@ def add_mention(
     event: Event,
     settings: TodoistSettings,
     *,
-    description: str | None = None,
-    project: str | None = None,
-    section: str | None = None,
-    labels: list[str] | None = None,
-    priority: Priority | None = None,
-    due: str | None = None,
+    description: EventText | None = None,
+    **options: Unpack[Options],
 ) -> None:
     """Add a task for a comment in which you are mentioned; see `add_task`.
 
@@ -218,11 +210,7 @@ def add_mention(
         settings: the token.
         description: what stands below it, with words as in `add_task`; who it was, if
             not given.
-        project: its name or id; the Inbox if not given.
-        section: its name or id.
-        labels: names of labels.
-        priority: `p1` to `p4`.
-        due: when, in English words: `today`.
+        options: project, section, labels, priority and due; see `Options`.
 
     Raises:
         Retry, Discard, Pause: as `add_task` does.
@@ -230,7 +218,7 @@ def add_mention(
     add_task(
         handler, event, settings, title=f"Answer in {_link(event)}",
         description=_told(event, description, "${data.by}: ${data.text}", "by", "text"),
-        project=project, section=section, labels=labels, priority=priority, due=due,
+        **options,
     )  # fmt: skip
 
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-from string import Template
-from typing import Any
 
-from py_agent import Event, Pause, at_path
+from listeners import event_text
+from listeners.event_text import said_in
+from py_agent import Event, Pause
 
 HOUR = 3600.0  # seconds until a paused listener looks whether it was mended
-WORDS = ("event_type", "identifier", "created", "source", "data")
 
-_NOTHING = object()  # stands where the data has nothing
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
 _ROUND = str.maketrans("[]", "()")
 _ENCODED = {
     ord(each): f"%{ord(each):02X}" for each in "\"'()<>[\\]`{|}^"
 }  # fmt: skip; what could end a link in Markdown
-
-
-class _Text(Template):
-    """A text with words and paths: names with dots between them."""
-
-    idpattern = r"(?a:[a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*)"
 
 
 def filled(text: str, event: Event, most: int) -> str:
@@ -38,25 +29,16 @@ def filled(text: str, event: Event, most: int) -> str:
     Raises:
         Pause: it names what no event has.
     """
-    template = _Text(text)
-    said: dict[str, str] = {}
-    for path in template.get_identifiers():
-        word, *steps = path.split(".")
-        if word not in WORDS or (steps and word != "data"):
-            raise Pause(
-                f"the text of a task has ${path}, which no event has; there are "
-                f"{', '.join(WORDS)} and data.path.to.value, and $$ is a dollar sign",
-                after=HOUR,
-            )
-        found = at_path(getattr(event, word), ".".join(steps), _NOTHING)
-        if found is not _NOTHING:
-            said[path] = plain(_written(found))
-    whole = template.safe_substitute(said)
+    try:
+        said = {path: plain(each) for path, each in said_in(text, event).items()}
+    except ValueError as error:
+        raise Pause(f"the text of a task: {error}", after=HOUR) from None
+    whole = event_text.filled(text, said)
     words = [path for path in said if not _URL.fullmatch(said[path])]
     if len(whole) > most and words:
         path = max(words, key=lambda each: len(said[each]))
         left = len(said[path]) - (len(whole) - most)
-        whole = template.safe_substitute(said | {path: shortened(said[path], max(1, left))})
+        whole = event_text.filled(text, said | {path: shortened(said[path], max(1, left))})
     return shortened(whole, most)
 
 
@@ -85,11 +67,3 @@ def is_url(text: str) -> bool:
 def shortened(text: str, most: int) -> str:
     """Return a text that is no longer than allowed."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _written(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    return json.dumps(value, ensure_ascii=False)

@@ -200,6 +200,10 @@ def unwritable(error: OSError, file: Path, others: bool = False) -> Retry | Paus
     why = error.strerror or str(error)
     if error.errno == errno.ENOENT and file.parent.is_dir():
         why = f"no file can be made in {file.parent}"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        path = Path(error.filename or file)
+        found = next((each for each in (path, *path.parents) if each.exists()), path)
+        why = f"{found} is a file, and should be a folder"
     elif error.filename not in (None, str(file)):
         why = f"{why}: {error.filename}"
     reason = f"{file} cannot be written: {why}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .arguments import checked_by
 from .context import Handler
 from .errors import RegistrationError
 from .events import Event, fitted
@@ -49,14 +50,26 @@ def expect(
         RegistrationError: `within` is no length of time, or zero.
         FilterError: `by` or the filter names what does not exist.
     """
-    if not (limit := parse_length(within, "within")):
-        raise RegistrationError("within must be more than 0 seconds")
-    extractor(by)
+    limit = _checked(within, by)
     match = {"event_type": ("==", after)} if isinstance(after, str) else after
     listener = functools.partial(watch, event_type=event_type, within=limit, by=by)
     return listen_for(match, name=name or f"expect.{event_type}")(listener)
 
 
+def _checked(within: str | Seconds, by: str = "identifier") -> float:
+    """Return the seconds of a time, and check what is to be compared.
+
+    Raises:
+        RegistrationError: `within` is no length of time, or zero.
+        FilterError: `by` names what does not exist.
+    """
+    if not (limit := parse_length(within, "within")):
+        raise RegistrationError("within must be more than 0 seconds")
+    extractor(by)
+    return limit
+
+
+@checked_by(_checked)
 def watch(
     handler: Handler,
     event: Event,

@@ -11,19 +11,23 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from .errors import RegistrationError
 
 MAX_NAME = 255  # bytes of UTF-8: a name must fit into a slot of the side file
 
 SECTION = "__py_agent_section__"  # what marks a settings class, and names its section
+CHECK = "__py_agent_check__"  # where a function keeps what checks its arguments
 
 # Every settings class by module and name. They are noted here, as asking whether a
 # function names one must not import pydantic.
 settings_classes: dict[tuple[str, str], type[Any]] = {}
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -80,6 +84,50 @@ def named(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(name for name, p in parameters(function).items() if p.kind in BY_NAME)
 
 
+class Options(NamedTuple):
+    """Named arguments that a function has in common with others.
+
+    Args:
+        hints: their annotations by name.
+        needed: those that must be given.
+    """
+
+    hints: Mapping[str, Any] = {}
+    needed: frozenset[str] = frozenset()
+
+
+def options_of(function: Callable[..., Any]) -> Options:
+    """Return the arguments that a function declares by `**options: Unpack[Options]`.
+
+    None, if it has no such argument, or what is unpacked is no TypedDict.
+    """
+    rest = _rest(function)
+    if rest is None:
+        return Options()
+    try:
+        hint = typing.get_type_hints(function, include_extras=True).get(rest)
+        if typing.get_origin(hint) is not typing.Unpack:
+            return Options()
+        kind = typing.get_args(hint)[0]
+        hints = typing.get_type_hints(kind, include_extras=True)
+        usual = kind.__required_keys__  # it does not see the marks in annotations as text
+    except Exception:  # an annotation that means nothing here says nothing
+        return Options()
+    marks = {name: typing.get_origin(each) for name, each in hints.items()}
+    for name, mark in marks.items():
+        if mark in (typing.Required, typing.NotRequired):
+            hints[name] = typing.get_args(hints[name])[0]
+    optional = {name for name, mark in marks.items() if mark is typing.NotRequired}
+    needed = {name for name, mark in marks.items() if mark is typing.Required}
+    return Options(hints, frozenset((usual - optional) | needed))
+
+
+def _rest(function: Callable[..., Any]) -> str | None:
+    """Return the name of what takes all other named arguments, as `**options` does."""
+    kind = inspect.Parameter.VAR_KEYWORD
+    return next((n for n, p in parameters(function).items() if p.kind is kind), None)
+
+
 def _taken(function: Callable[..., Any], args: tuple[Any, ...]) -> set[str]:
     """Return the names of the parameters that the positional arguments fill."""
     places = [n for n, p in parameters(function).items() if p.kind in BY_PLACE]
@@ -128,6 +176,54 @@ def _named_in(function: Callable[..., Any], text: str) -> Any:
         if module == here and name.endswith(f"<locals>.{text}")
     ]  # fmt: skip
     return local[-1] if local else None
+
+
+def checked_by(check: Callable[..., object]) -> Callable[[F], F]:
+    """Mark a function with what checks its arguments together, when it is registered.
+
+    An annotation says what one argument may be; this says which of them go together. The
+    function can still be called plainly.
+
+    Args:
+        check: called by name with those of the arguments that it names and that were
+            given; it raises ValueError with what is wrong.
+    """
+
+    def mark(function: F) -> F:
+        setattr(function, CHECK, check)
+        return function
+
+    return mark
+
+
+def check_together(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Ask a function's own check, if it has one; see `checked_by`.
+
+    Args:
+        function: the job or listener.
+        arguments: those that it is given, by name.
+
+    Raises:
+        ValueError: the check says that they do not go together.
+    """
+    inner: Any = function
+    if isinstance(function, functools.partial):
+        inner, arguments = function.func, {**function.keywords, **arguments}
+    check = getattr(inner, CHECK, None)
+    if check is not None:
+        bound(check, (), {}, arguments)()
+
+
+def _check_options(given: Set[str], options: Options) -> None:
+    """Check what is given beside the parameters, as a call would if they were parameters.
+
+    Raises:
+        TypeError: an argument is unknown or missing.
+    """
+    if options.hints and (unknown := given - options.hints.keys()):
+        raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
+    if missing := options.needed - given:
+        raise TypeError(f"missing a required argument: {min(missing)!r}")
 
 
 def _not_imported(function: Callable[..., Any], filled: Mapping[str, Any]) -> str:
@@ -183,7 +279,8 @@ def check_call(
             passes settings, by annotation.
 
     Raises:
-        RegistrationError: an argument that the function lacks, or one that is missing.
+        RegistrationError: an argument that the function lacks, one that is missing, or
+            some that do not go together.
     """
     if not callable(function):
         raise RegistrationError(f"{what}: {function!r} is not a function")
@@ -197,15 +294,24 @@ def check_call(
     extra = dict.fromkeys(ours - kwargs.keys())
     taken = _taken(function, args)
     extra = {name: None for name in extra if name not in taken}
+    options, rest = options_of(function), _rest(function)
     try:
         inspect.signature(function).bind(*args, **kwargs, **extra)
+        _check_options(kwargs.keys() - known.keys(), options)
     except TypeError as error:
-        signature = f"{getattr(function, '__name__', 'it')}({', '.join(known)})"
+        names = [each for each in known if not (options.hints and each == rest)]
+        shown = ", ".join([*names, *options.hints])
+        signature = f"{getattr(function, '__name__', 'it')}({shown})"
         raise RegistrationError(
             f"{what}: {error}; the function is {signature}{_not_imported(function, extra)}"
         ) from None
     except ValueError:
-        return
+        return  # Python cannot tell its parameters
+    given = inspect.signature(function).bind_partial(*args, **kwargs).arguments
+    try:
+        check_together(function, {**given, **given.get(rest or "", {})})
+    except ValueError as error:
+        raise RegistrationError(f"{what}: {error}") from None
 
 
 def bound(

@@ -288,7 +288,8 @@ def _report(listener: Listener, started: Call, attempt: Attempt) -> None:
         return
     sequel = ""
     if attempt.state is State.DISCARDED:
-        sequel = f"; a dead letter now ({attempt.reason})"
+        told = attempt.reason == attempt.failure.message
+        sequel = "; a dead letter now" + ("" if told else f" ({attempt.reason})")
     elif attempt.due:
         sequel = f"; next try in {(attempt.due - attempt.at) / 1_000_000:.1f} s"
     log.warning(

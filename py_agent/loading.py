@@ -15,19 +15,23 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .agent import Agent
+from .entries import (
+    add_job,
+    add_listener,
+    arguments_of,
+    job_options,
+    listener_options,
+)
 from .errors import AgentError, ConfigError, LoadError
 from .noting import noting
-from .planning import plan_of
-from .registry import FOR_JOBS, FOR_LISTENERS, make_job, make_listener
-from .retry import RetryPolicy
 from .settings.config import Config, JobEntry, ListenerEntry, read_config
-from .settings.conversion import convert_arguments
 from .settings.mistakes import nearest
 from .settings.sections import Sections, wanted_by
 
@@ -96,17 +100,16 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
             "there is no agent.toml here; write one, or name your app: agent go example.py"
         )
     agent = Agent(config=config.path)
-    for number, job in config.jobs.items():
-        place = f"{config.path}: [[jobs]] {number} ({job.run})"
-        with _collecting(problems, place, lost):
-            _add_job(agent, job, config)
-    for number, listener in config.listeners.items():
-        place = f"{config.path}: [[listeners]] {number} ({listener.run})"
-        with _collecting(problems, place, lost):
-            _add_listener(agent, listener, config)
-    for run in config.left_out:
-        with _collecting([], run, lost):  # what is wrong with it is told already
-            load_function(run)
+    tables: dict[str, dict[int, JobEntry | ListenerEntry]] = {
+        "jobs": {**config.jobs, **config.torn_jobs},
+        "listeners": {**config.listeners, **config.torn_listeners},
+    }
+    for kind, entries in tables.items():
+        for number, entry in sorted(entries.items()):
+            place = f"{config.path}: [[{kind}]] {number} ({entry.run})"
+            # Of one that does not say what to run, that is told already.
+            told = problems if entry.run or entry not in config.torn else []
+            _add_entry(agent, entry, config, partial(_collecting, told, place, lost))
     if observed:
         with _collecting(problems, str(config.path or "the environment"), lost):
             _add_observability(agent, config, sections)
@@ -114,6 +117,9 @@ def agent_of_config(path: str | None = None, needed: bool = True) -> Agent:
     _check_sections(agent, config, sections, needed, problems, complete)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
+    if needed and not (observed or config.jobs or config.listeners):
+        text = "%s names no job and no listener; write [[jobs]] and [[listeners]]"
+        log.warning(text, config.path)
     return agent
 
 
@@ -128,12 +134,12 @@ def _add_observability(agent: Agent, config: Config, sections: Sections) -> None
     # Read by itself, so that what is wrong with the other settings is told together with
     # what is wrong with the integration's own.
     agent_type = sections.text("core", "agent_type", "DK_AGENT_TYPE")
-    if not (agent_type or config.jobs or config.listeners or config.left_out):
+    if not (agent_type or config.jobs or config.listeners or config.torn):
         log.warning(
             "There is no job, so only heartbeats are sent; set agent_type in [core], or "
             "DK_AGENT_TYPE, or write [[jobs]]"
         )
-    if agent_type and not (config.jobs or config.left_out):
+    if agent_type and not (config.jobs or config.torn):
         alone = not config.listeners
         integrate(
             agent_type, alone, agent.registry, agent.schedule, sections, load_function
@@ -215,45 +221,34 @@ def _collecting(problems: list[str], place: str, lost: list[str]) -> Iterator[No
             lost.append(place)
 
 
-def _add_job(agent: Agent, entry: JobEntry, config: Config) -> None:
-    function = load_function(entry.run)
-    base = None if config.path is None else config.path.parent
-    arguments = convert_arguments(function, entry.arguments, FOR_JOBS, base)
-    plan = plan_of(**entry.model_dump(exclude={"run", "name", "arguments"}))
-    # Not through add_job(): there, an argument named `every` or `name` is its own.
-    job = make_job(function, entry.name, (), arguments, str(plan.rule), **plan.options)
-    agent.schedule.plan(job, plan.rule, plan.at_start)
+def _add_entry(
+    agent: Agent,
+    entry: JobEntry | ListenerEntry,
+    config: Config,
+    collecting: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Add a job or listener; what is wrong with its arguments hides nothing else.
 
-
-def _add_listener(agent: Agent, entry: ListenerEntry, config: Config) -> None:
-    function = load_function(entry.run)
-    base = None if config.path is None else config.path.parent
-    arguments = convert_arguments(function, entry.arguments, FOR_LISTENERS, base)
-    match = None
-    if entry.match is not None:
-        match = {field: tuple(term) for field, term in entry.match.items()}
-    retry = None
-    if entry.retry is not None:
-        attempts = entry.retry.attempts
-        retry = RetryPolicy(
-            None if attempts == "forever" else attempts,
-            entry.retry.first, entry.retry.factor, entry.retry.cap,
+    A torn one, of which something was wrong already, is only checked, and only in what is
+    left of it.
+    """
+    is_torn = entry in config.torn
+    given = entry.model_fields_set
+    called: list[tuple[Function, dict[str, Any]]] = []
+    options: list[dict[str, Any]] = []
+    with collecting():
+        function = load_function(entry.run)
+        if not is_torn or "arguments" in given:
+            called.append((function, arguments_of(function, entry, config)))
+    with collecting():
+        options.append(
+            job_options(entry, is_torn) if isinstance(entry, JobEntry)
+            else listener_options(entry)
         )  # fmt: skip
-    ordered_by = entry.ordered_by
-    agent.registry.add_listener(
-        make_listener(
-            function,
-            match,
-            arguments,
-            name=entry.name,
-            retry=retry,
-            timeout=entry.timeout,
-            concurrency=entry.concurrency,
-            ordered_by=tuple(ordered_by) if isinstance(ordered_by, list) else ordered_by,
-            debounce=entry.debounce,
-            throttle=entry.throttle,
-        )
-    )
+    if called and options and not is_torn:
+        with collecting():
+            add = add_job if isinstance(entry, JobEntry) else add_listener
+            add(agent, entry.name, *called[0], options[0])
 
 
 def _import_app(app: str) -> tuple[ModuleType, list[Agent], str]:

@@ -229,4 +229,6 @@ def _cause(reason: str | None, kind: str | None, message: str | None, tries: int
     error = ": ".join(part for part in (kind, message) if part)
     parts = dict.fromkeys(part for part in (error, reason) if part)
     told = escape(shortened(" - ".join(parts) or "no reason is kept", MOST_CAUSE))
-    return f"<bdi>{told}</bdi><small>{plural(tries, 'attempt')}</small>"
+    counted = plural(tries, "attempt")
+    again = "" if counted in told else f"<small>{counted}</small>"
+    return f"<bdi>{told}</bdi>{again}"

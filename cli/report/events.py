@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from py_agent.cli.report.facts import Facts
+from py_agent.cli.report.facts import MOST_NAMED, Facts
 from py_agent.cli.report.shapes import (
     Series,
     added,
@@ -117,16 +117,23 @@ def named_panel(facts: Facts) -> str:
 
 
 def _failing(facts: Facts) -> str:
-    if not facts.failing:
+    """Return what failed most, but for the dead letters, which stand above with more."""
+    dead = {(each.listener, each.event_type, each.identifier) for each in facts.dead}
+    failing = [
+        each for each in facts.failing
+        if (each.listener, each.event_type, each.identifier) not in dead
+    ]  # fmt: skip
+    if not failing:
         return ""
     cells = [
         (f"{name(each.identifier)}<small>{name(each.event_type)}</small>",
          name(each.listener), count(each.how_many), escape(each.state or "gone"),
          name(f"{each.kind}: {each.message}".rstrip(": "), 120))
-        for each in facts.failing
+        for each in failing[:MOST_NAMED]
     ]  # fmt: skip
     head = ("Identifier", "Listener", "Failures", "Now", "Last error")
-    return f"<h3>Failed most often</h3>{table(head, cells, (2,), wide=True)}"
+    besides = ", besides the dead letters" if dead else ""
+    return f"<h3>Failed most often{besides}</h3>{table(head, cells, (2,), wide=True)}"
 
 
 def _busy(facts: Facts) -> str:

@@ -27,7 +27,7 @@ MOST_DEAD = 20
 MOST_GROUPS = 6
 MOST_NAMED = 10
 STEPS = 336  # points of a backlog: of seven days, each half hour
-SHORTEST = 600  # seconds that a report is about, at least
+SHORTEST = 60  # seconds that a report is about, at least
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Facts:
     Args:
         standing: how things stand now.
         window: the time that it is about.
-        begins: whether the store is younger than was asked for.
+        begins: whether it begins where the store does.
     """
 
     standing: Standing
@@ -137,18 +137,18 @@ def _facts(
         step=stretch.step_length(STEPS),
         dead=made.dead_letters(MOST_DEAD),
         groups=made.dead_groups(MOST_GROUPS),
-        failing=made.failing(MOST_NAMED),
+        failing=made.failing(MOST_NAMED + MOST_DEAD),
     )
 
 
 def _begin(since: datetime, now: datetime, first: int | None) -> tuple[datetime, bool]:
-    """Return where to begin: not before the store does; and whether that is later."""
+    """Return where to begin, not long before the store does; and whether it is there."""
     if first is None or first > to_micros(now):
         return since, False
     least = min(first, to_micros(now) - SHORTEST * SECOND)
     if least <= to_micros(since):
         return since, False
-    return from_micros(least), True
+    return from_micros(least), least == first
 
 
 def _standing(
@@ -157,8 +157,7 @@ def _standing(
     jobs, listeners = listing.jobs(), listing.listeners(to_micros(now))
 
     def local(moment: str) -> str:
-        told = datetime.fromisoformat(moment).astimezone(window.zone)
-        return told.isoformat(sep=" ", timespec="minutes")
+        return window.say(to_micros(datetime.fromisoformat(moment)))
 
     problems = needs_a_person(listing, pid, jobs, listeners, now, local)
     return Standing(path, pid, problems, jobs, listeners, listing.withheld())

@@ -165,15 +165,22 @@ class Config:
         engine: the engine's own settings.
         jobs: the file's jobs, by their position from 1.
         listeners: the file's listeners, likewise.
-        left_out: what the tables that have mistakes want to run; "" where it is not
-            readable.
+        torn_jobs: what is right of the tables that have mistakes, so that what else is
+            wrong with them can be told, too; `run` is "" where it is not readable.
+        torn_listeners: likewise.
     """
 
     path: Path | None
     engine: EngineSettings
     jobs: Mapping[int, JobEntry] = field(default_factory=dict)
     listeners: Mapping[int, ListenerEntry] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
+    torn_jobs: Mapping[int, JobEntry] = field(default_factory=dict)
+    torn_listeners: Mapping[int, ListenerEntry] = field(default_factory=dict)
+
+    @property
+    def torn(self) -> list[JobEntry | ListenerEntry]:
+        """All of those."""
+        return [*self.torn_jobs.values(), *self.torn_listeners.values()]
 
 
 def find_config(path: str | os.PathLike[str] | None = None) -> Path | None:
@@ -237,34 +244,46 @@ def read_config(
         content = {"agent": content.get("agent", {})}
     mistakes: list[str] = [] if problems is None else problems
     engine = _engine(found, content.get("agent", {}), mistakes)
-    jobs, listeners, left_out = _tables(found, content, mistakes)
+    whole_ones, torn = _tables(found, content, mistakes)
     if mistakes and problems is None:
         raise ConfigError(mistakes)
-    return Config(found, engine, jobs, listeners, left_out)
+    return Config(
+        found, engine, whole_ones["jobs"], whole_ones["listeners"],
+        torn["jobs"], torn["listeners"],
+    )  # fmt: skip
+
+
+_Tables = dict[str, dict[int, Any]]
 
 
 def _tables(
     path: Path | None, content: dict[str, Any], problems: list[str]
-) -> tuple[dict[int, JobEntry], dict[int, ListenerEntry], tuple[str, ...]]:
-    """Return the tables that have no mistake, by position, and what the others run."""
+) -> tuple[_Tables, _Tables]:
+    """Return the tables that have no mistake, by position, and what is left of others."""
+    whole: _Tables = {key: {} for key in _TABLES}
+    torn: _Tables = {key: {} for key in _TABLES}
+    wrong: dict[tuple[Any, ...], set[Any]] = {}  # by table, its keys
     try:
-        file = _File(**{key: content[key] for key in ENGINE_SECTIONS & content.keys()})
+        _File(**{key: content[key] for key in ENGINE_SECTIONS & content.keys()})
     except ValidationError as error:
         problems += _sentences(path, error, _File, content)
-        wrong = {tuple(each["loc"][:2]) for each in error.errors()}
-    else:
-        return dict(enumerate(file.jobs, 1)), dict(enumerate(file.listeners, 1)), ()
-    good: dict[str, dict[int, Any]] = {"jobs": {}, "listeners": {}}
-    left_out: list[str] = []
-    for key, model in _TABLES.items():
-        tables = content.get(key, [])
+        for each in error.errors():
+            place = each["loc"]
+            wrong.setdefault(tuple(place[:2]), set()).update(place[2:3])
+    for name, model in _TABLES.items():
+        tables = content.get(name, [])
         for number, table in enumerate(tables if isinstance(tables, list) else [None]):
-            if (key, number) not in wrong and (key,) not in wrong:
-                good[key][number + 1] = model(**table)
-            else:
-                run = table.get("run") if isinstance(table, dict) else None
-                left_out.append(run if isinstance(run, str) else "")
-    return good["jobs"], good["listeners"], tuple(left_out)
+            if (name, number) not in wrong and (name,) not in wrong:
+                whole[name][number + 1] = model(**table)
+                continue
+            keys = wrong.get((name, number), set())
+            right = {
+                key: value
+                for key, value in (table.items() if isinstance(table, dict) else ())
+                if key not in keys
+            }
+            torn[name][number + 1] = model(**{"run": "", **right})
+    return whole, torn
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -275,8 +294,13 @@ def load(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: this is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}: this is not TOML: line {line} is not UTF-8; save the file as UTF-8"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 

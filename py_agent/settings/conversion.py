@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..arguments import BY_NAME, SECTION, parameters, settings_of
+from ..arguments import BY_NAME, SECTION, options_of, parameters, settings_of
 from ..errors import ConfigError
 from .mistakes import nearest, reasons
 from .secret_types import is_secret
@@ -36,12 +37,17 @@ def convert_arguments(
     """
     settings = settings_of(function)
     reserved = reserved | settings.keys()
-    known = parameters(function)
-    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    known, options = parameters(function), options_of(function)
+    open_ended = not options.hints and any(
+        p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()
+    )
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception:
         hints = {}
+    hints |= options.hints
+    by_name = {name: p for name, p in known.items() if p.kind in BY_NAME}
+    names = (by_name.keys() | options.hints.keys()) - reserved
     problems: list[str] = []
     converted: dict[str, Any] = {}
     for name, value in given.items():
@@ -53,28 +59,31 @@ def convert_arguments(
             )
         elif name in reserved:
             problems.append(f"{name!r} is handed over by the agent and cannot be set")
-        elif name not in known and not open_ended:
-            names = known.keys() - reserved
+        elif name not in names and not open_ended:
             problems.append(f"there is no argument {name!r}{nearest(name, names)}")
         elif name in hints:
             try:
                 value = TypeAdapter(hints[name]).validate_python(value)
             except ValidationError as error:
-                problems.append(f"argument {name!r}: {_why(error, hints[name])}")
+                problems.append(f"argument {name!r}: {_why(error, hints[name], value)}")
         if isinstance(value, Path) and base is not None:
             value = base / value
         converted[name] = value
-    for name, parameter in known.items():
-        needed = parameter.kind in BY_NAME and parameter.default is parameter.empty
-        if needed and name not in reserved and name not in given:
-            problems.append(f"argument {name!r} is missing; write it into `with`")
+    needed = [name for name, p in by_name.items() if p.default is p.empty]
+    problems += (
+        f"argument {name!r} is missing; write it into `with`"
+        for name in [*needed, *sorted(options.needed)]
+        if name not in reserved and name not in given
+    )
     if problems:
         raise ConfigError(problems)
     return converted
 
 
-def _why(error: ValidationError, hint: Any) -> str:
+def _why(error: ValidationError, hint: Any, value: Any) -> str:
     """Return why a value does not fit an annotation."""
     secret = is_secret(hint)
-    _, _, reason = next(reasons(error, lambda _: secret, masked=secret))
+    _, kind, reason = next(reasons(error, lambda _: secret, masked=secret))
+    if kind == "list_type" and isinstance(value, str) and not secret:
+        return f"write a list, as [{json.dumps(value, ensure_ascii=False)}]"
     return reason

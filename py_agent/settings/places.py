@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from ..arguments import SECTION
 from ..errors import ConfigError
 from .config import LOCAL
-from .mistakes import Location, aliases, alternatives, given, reasons
+from .mistakes import UNUSABLE_TOKEN, Location, aliases, alternatives, given, reasons
 from .secret_types import secret_fields
 from .stored import credentials, is_empty, secret_files, variables
 
@@ -58,6 +58,8 @@ class Places:
         if not location:
             return self.section or f"the environment: {self._prefix}*", reason
         name = self._field(str(location[0]))
+        if kind == UNUSABLE_TOKEN and (what := self._description(name)):
+            reason = f"{reason}; it is to be {what}"
         written = next((each for each in self._keys(name) if each in self.values), None)
         if written is not None:
             inside = (written, *location[1:])
@@ -74,8 +76,7 @@ class Places:
 
     def _missing(self, name: str) -> str:
         """Return the sentence about a missing value: what it is, and where it goes."""
-        known = self.cls.model_fields.get(name)
-        what = " ".join(((known.description if known else None) or "").split()).rstrip(".")
+        what = self._description(name)
         section, names = getattr(self.cls, SECTION), variables(self.cls, name)
         if not section and not names:
             where = f"{self.cls.__module__}.{self.cls.__qualname__}: {name}"
@@ -89,6 +90,11 @@ class Places:
         told = f"{title} is missing{what and f': {what}'}. Put it {_either(places)}"
         empty = self._secret_file(name, empty=True)
         return f"{told}; {empty} is empty" if empty else told
+
+    def _description(self, name: str) -> str:
+        """Return what a field is, as its class says it; "" if it does not."""
+        known = self.cls.model_fields.get(name)
+        return " ".join(((known.description if known else None) or "").split()).rstrip(".")
 
     def _is_hidden(self, location: Location) -> bool:
         """Return whether what a check says there may hold a secret; not so if it is ours.

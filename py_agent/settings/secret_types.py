@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic_settings import BaseSettings
 
+from ..arguments import options_of
 from .mistakes import aliases
 
 
@@ -52,5 +53,6 @@ def secret_arguments(functions: Iterable[Callable[..., Any]]) -> set[str]:
             hints = typing.get_type_hints(function)
         except Exception:
             continue  # an annotation that means nothing here says nothing of a secret
+        hints |= options_of(function).hints
         found.update(name for name, hint in hints.items() if is_secret(hint))
     return found

@@ -14,6 +14,7 @@ from py_agent.cli.report.facts import read_facts
 from py_agent.cli.report.page import page
 
 from py_agent.clock import SystemClock, to_micros
+from py_agent.failures import Failure
 from py_agent.outcomes import completed, put_off, suppressed
 from py_agent.pacing import THROTTLED
 from py_agent.registry import Listener
@@ -21,7 +22,7 @@ from py_agent.store import holding, schema
 from py_agent.store.attempts import Attempt, record
 from py_agent.store.event_store import EventStore
 from py_agent.store.runs import RunResult
-from py_agent.store.tables import Outcome
+from py_agent.store.tables import Outcome, State
 from py_agent.testing import FakeClock
 
 from ..store.support import EVERY, start
@@ -170,3 +171,37 @@ def test_without_a_call_nothing_was_delivered(shop: Shop) -> None:
     assert told.figures["Delivered"] == told.figures["Owed now"] == "0"
     assert "nothing waits" in told.text
     assert "Nothing was delivered in this time. 2 deliveries ended without" in told.text
+
+
+def test_a_dead_letter_is_listed_once(shop: Shop) -> None:
+    """Given a dead letter and a delivery that goes on failing, Then each is in one table,
+    and the count of attempts is told once.
+    """
+    shop.publish("task", 2)
+    failure = Failure("KeyError", "'weight'")
+    gave_up = "gave up after 10 attempts"
+    end = Attempt(State.DISCARDED, 10, shop.now, reason=gave_up, failure=failure)
+    shop.end(1, end)
+    for tries in (1, 2, 3):
+        again = Attempt(State.RETRYABLE, tries, shop.now, due=shop.now, failure=failure)
+        shop.end(2, again)
+    text = shop.report().text
+    dead, _, failed = text.partition("Failed most often, besides the dead letters")
+    assert dead.count("10 attempts") == 1
+    assert "retryable" in failed and "discarded" not in failed
+
+
+def test_a_page_says_that_it_begins_with_the_store(shop: Shop, tmp_path: Path) -> None:
+    """Given a store of an hour, Then its page of a day begins with it, and says so; given
+    one of a moment, Then its page is of a minute, and does not say so.
+    """
+    assert "when this store begins" in shop.report().text
+    path = tmp_path / "young.sqlite"
+    schema.create(path)
+    store = EventStore.open(path, SystemClock(), "fast")
+    store.publish_many([("task", "1", None)])
+    store.close()
+    now = SystemClock().now()
+    facts = read_facts(path, now - timedelta(days=1), now, None)
+    assert "begins" not in Page(page(facts)).text
+    assert facts.window.end - facts.window.start < 2 * MINUTE

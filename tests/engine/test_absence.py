@@ -10,7 +10,7 @@ import pytest
 
 from py_agent import expect
 from py_agent.absence import watch
-from py_agent.errors import FilterError, RegistrationError
+from py_agent.errors import ConfigError, FilterError, RegistrationError
 from py_agent.loading import agent_of_config
 from py_agent.testing import AgentUnderTest
 
@@ -216,3 +216,25 @@ def test_mistakes_are_told_when_it_is_written() -> None:
         expect("b", after="a", within="later")
     with pytest.raises(FilterError, match="no field 'run'"):
         expect("b", after="a", within=1, by="run")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ('within = "2 hour s"', "within: '2 hour s' is no length of time"),
+        ("within = 0", "within must be more than 0 seconds"),
+        ('within = "2 hours", by = "run"', "there is no field 'run'"),
+    ],
+)
+def test_mistakes_in_agent_toml_are_told_at_start(
+    tmp_path: Path, given: str, problem: str
+) -> None:
+    """Given a wrong time or path in agent.toml, Then the agent does not start."""
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        '[[listeners]]\nrun = "py_agent.absence.watch"\n'
+        'match = { event_type = ["==", "run.started"] }\n'
+        f'with = {{ event_type = "run.ended", {given} }}\n'
+    )
+    with pytest.raises(ConfigError, match=problem):
+        agent_of_config(file)

@@ -211,9 +211,9 @@ def test_a_wait_longer_than_the_calendar_is_kept_as_very_long(
 
 
 def test_a_discarded_delivery_is_never_tried_again(
-    agent: Agent, clock: FakeClock, store: StoreFile
+    agent: Agent, clock: FakeClock, store: StoreFile, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Discard makes a dead letter at once, with the reason given."""
+    """Discard makes a dead letter at once, with the reason given, which is logged once."""
     agent.add_listener(raising(Discard("nobody needs it")), WANTED, name="l")
     agent.start()
     agent.handler.publish("t", "1")
@@ -224,6 +224,8 @@ def test_a_discarded_delivery_is_never_tried_again(
     assert agent.drain(PATIENCE)
     row = store.delivery("l")
     assert (row["state"], row["reason"]) == ("discarded", "nobody needs it")
+    assert "Discard: nobody needs it; a dead letter now" in caplog.text
+    assert caplog.text.count("nobody needs it") == 1
     assert len(store.errors("l")) == 1
 
 

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from .loopback import Answering, OnLoopback
 
 USER, PASSWORD, TOKEN = "watcher", "canary-4711", "canary-token"
 Row = dict[str, Any]
@@ -30,7 +32,7 @@ class Asked:
     authorization: str
 
 
-class Airflow:
+class Airflow(OnLoopback):
     """A stateful server with the endpoints that a watcher needs.
 
     Args:
@@ -49,26 +51,17 @@ class Airflow:
         # A rule gets the path within the API and may return (status, body, headers).
         self.rules: list[Callable[[str], tuple[int, Any, dict[str, str]] | None]] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        super().__init__()
 
     @property
     def url(self) -> str:
         """Where it is, without the API."""
-        return f"http://127.0.0.1:{self._server.server_port}{self.prefix}"
+        return f"{self.host}{self.prefix}"
 
     @property
     def api(self) -> str:
         """Where its API is."""
         return f"{self.url}/api/{self.version}"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._thread.join(30)
-        self._server.server_close()
 
     def run(self, dag: str, run: str, state: str, **fields: Any) -> Row:
         """Add a run; change what is returned to let it go on."""
@@ -103,7 +96,7 @@ class Airflow:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         airflow = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Answering):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
@@ -131,9 +124,6 @@ class Airflow:
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()
                 self.wfile.write(raw)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
 
         return Handler
 

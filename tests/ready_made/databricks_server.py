@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from .loopback import Answering, OnLoopback
 
 ACTIVE = {"QUEUED", "PENDING", "RUNNING", "TERMINATING"}  # what active_only gives
 TOKEN = "dapi-canary-4711"
 MOST, MOST_TASKS = 25, 100
 
 
-class Databricks:
+class Databricks(OnLoopback):
     """Runs that a test changes as it likes, and what was asked about them.
 
     Args:
@@ -31,20 +32,7 @@ class Databricks:
         self.accepted = {f"Bearer {TOKEN}"}
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.signed_in: list[tuple[str, dict[str, str]]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def host(self) -> str:
-        """Its address, as a user would configure it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__()
 
     def count(self, what: str) -> int:
         """Return how often `list` or `get` was asked for."""
@@ -97,7 +85,7 @@ class Databricks:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         workspace = self
 
-        class Answering(BaseHTTPRequestHandler):
+        class Here(Answering):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 query = dict(parse_qsl(parts.query))
@@ -131,10 +119,7 @@ class Databricks:
                 self.end_headers()
                 self.wfile.write(body.encode())
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Answering
+        return Here
 
 
 def _start(run: dict[str, Any]) -> int:

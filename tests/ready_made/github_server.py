@@ -6,20 +6,21 @@ import contextlib
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from .loopback import Answering, OnLoopback
 
 Answer = tuple[int, dict[str, str], str]  # status, headers, body
 
 WEB = "https://github.example"
 
 
-class GithubServer:
+class GithubServer(OnLoopback):
     """Keeps repositories of issues, and the notifications of the user `me`.
 
     Args:
@@ -41,20 +42,7 @@ class GithubServer:
         self.in_code: dict[str, list[Any]] = {}
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self._ids = 1000
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def host(self) -> str:
-        """Its address, as a user would configure it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__()
 
     def paths(self) -> list[str]:
         """Return what was asked for, without queries."""
@@ -254,7 +242,7 @@ class GithubServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Answering(BaseHTTPRequestHandler):
+        class Here(Answering):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 query = dict(parse_qsl(parts.query))
@@ -274,7 +262,4 @@ class GithubServer:
             def date_time_string(self, timestamp: float | None = None) -> str:
                 return format_datetime(server.now(), usegmt=True)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Answering
+        return Here

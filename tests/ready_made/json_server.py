@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
+
+from .loopback import Answering, OnLoopback
 
 Answer = tuple[int, dict[str, str], str | bytes]  # status, headers, body
 
@@ -19,26 +20,13 @@ class Asked(NamedTuple):
     headers: dict[str, str]  # names in lower case
 
 
-class JsonServer:
+class JsonServer(OnLoopback):
     """Answers what `answer` of a subclass returns, unless `refuse` holds something."""
 
     def __init__(self) -> None:
         self.refuse: list[Answer] = []  # the next answers, whatever is asked for
         self.asked: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def host(self) -> str:
-        """Its address, as a user would configure it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__()
 
     def answer(self, asked: Asked) -> Answer:
         """Return the answer to a request."""
@@ -47,7 +35,7 @@ class JsonServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Answering(BaseHTTPRequestHandler):
+        class Here(Answering):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -64,10 +52,7 @@ class JsonServer:
                 self.end_headers()
                 self.wfile.write(content if status != 304 else b"")
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Answering
+        return Here
 
 
 def as_json(value: Any, status: int = 200, **headers: str) -> Answer:

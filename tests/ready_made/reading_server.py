@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from .loopback import Answering, OnLoopback
 
 TOKEN = "canary-4711"
 Answer = tuple[int, dict[str, str], bytes]  # status, headers, body
@@ -28,7 +29,7 @@ def page(body: bytes, kind: str = "text/html; charset=utf-8", **headers: str) ->
     return 200, {"Content-Type": kind, **headers}, body
 
 
-class ReadingServer:
+class ReadingServer(OnLoopback):
     """Has `pages` by their path, and the `tasks` of projects at /api/v1/tasks.
 
     A project with the id `P1` is called `Project P1`.
@@ -45,19 +46,11 @@ class ReadingServer:
         self.asked: list[str] = []  # paths of pages with their queries
         self.tokens: list[str | None] = []  # what Todoist was shown
         self.shown: list[str | None] = []  # what the pages were shown
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        super().__init__()
 
     def url(self, path: str = "") -> str:
         """Return the URL of a path."""
-        return f"http://127.0.0.1:{self._server.server_port}{path}"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        return f"{self.host}{path}"
 
     def task(self, content: str, project: str = "P1", **fields: Any) -> None:
         """Add a task as Todoist has them."""
@@ -91,7 +84,7 @@ class ReadingServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Answering(BaseHTTPRequestHandler):
+        class Here(Answering):
             def do_GET(self) -> None:
                 parts, token = urlsplit(self.path), self.headers["Authorization"]
                 if parts.path in ("/api/v1/tasks", "/api/v1/projects"):
@@ -110,7 +103,4 @@ class ReadingServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Answering
+        return Here

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from .loopback import Answering, OnLoopback
 
 Answer = tuple[int, dict[str, str], str]  # status, headers, body
 
 
-class RunsServer:
+class RunsServer(OnLoopback):
     """Lists `runs` at /api/runs, newest first as they stand, and knows each by its id.
 
     Args:
@@ -27,20 +28,7 @@ class RunsServer:
         self.of_runs: dict[str, Answer] = {}  # answers about one run
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.tokens = 0  # that were handed out
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def host(self) -> str:
-        """Its address, as a user would configure it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__()
 
     def paths(self) -> list[str]:
         """Return what was asked for, without queries."""
@@ -70,7 +58,7 @@ class RunsServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Answering(BaseHTTPRequestHandler):
+        class Here(Answering):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 query = dict(parse_qsl(parts.query))
@@ -95,7 +83,4 @@ class RunsServer:
                 self.end_headers()
                 self.wfile.write(body.encode())
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Answering
+        return Here

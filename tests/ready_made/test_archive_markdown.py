@@ -261,6 +261,17 @@ def test_a_file_of_the_system_is_told_as_what_it_is() -> None:
     assert said.startswith("/proc/a cannot be written: no file can be made in /proc;")
 
 
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_file_in_the_place_of_the_folder_is_told_as_what_it_is(
+    tmp_path: Path, inside: str
+) -> None:
+    """Given a file where the folder should be, Then one line says that."""
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(Pause, match="notes is a file, and should be a folder"):
+        archive_markdown(event(), tmp_path / "notes" / inside)
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 @pytest.mark.parametrize("kind", ["file", "dangling", "circle", "folder"])
 def test_a_link_in_its_place_is_replaced_and_not_followed(
     tmp_path: Path, kind: str

@@ -142,10 +142,14 @@ def test_times_of_several_offsets_are_sorted_as_moments(show: Show) -> None:
     assert show(buses(departures=departures))["buses"][0]["departures"] == times
 
 
-def test_one_place_of_several(show: Show) -> None:
-    """Given forecasts of two places, Then a listener may show one of them only."""
+def test_one_place_of_several(show: Show, caplog: pytest.LogCaptureFixture) -> None:
+    """Given forecasts of two places, Then a listener may show one of them only, and the log
+    names the other, as a misspelt place fits none.
+    """
+    caplog.set_level(logging.INFO)
     show(forecast(0, 1), place="Boston")
     board = show(forecast(5, 2, place="Rome"), place="Boston")
+    assert "the weather of Rome is left out: place = 'Boston'" in caplog.text
     assert board["weather"]["place"] == "Boston"
     assert show(forecast(5, 2, place="Rome"))["weather"]["place"] == "Rome"
 

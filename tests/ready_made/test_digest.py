@@ -10,7 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from listeners.digest import digest, next_end
-from py_agent import Event
+from py_agent import Event, Handler
+from py_agent.errors import ConfigError
+from py_agent.loading import agent_of_config
+from py_agent.store import by_hand
 from py_agent.testing import AgentUnderTest
 
 WANTED = {"event_type": ("==", "news")}
@@ -96,17 +99,89 @@ def test_a_list_whose_end_was_missed_is_sent_at_the_start(running: AgentUnderTes
 def test_a_list_is_closed_even_if_its_first_event_is_given_up(
     running: AgentUnderTest,
 ) -> None:
-    """Given the event that opened a list and was discarded by hand, When another comes
-    after the end, Then it closes the list.
+    """Given the event that opened a list and was discarded by hand, When the day ends,
+    Then the list is sent all the same.
     """
-    from py_agent.store import by_hand
-
     collect(running)
     news(running, "a", "b")
     by_hand.discard(running._store.get(), [(1, 1)])
     running.advance(days=1)
-    news(running, "c")
     assert lists(running) == [["a", "b"]]
+    news(running, "c")
+    running.advance(days=1)
+    assert lists(running) == [["a", "b"], ["c"]]
+
+
+def test_a_list_that_nobody_waits_for_is_closed_by_the_next_event(
+    running: AgentUnderTest,
+) -> None:
+    """Given a list whose first three events were discarded by hand, When another comes
+    after the end, Then it closes the list, and begins one of its own.
+    """
+    collect(running)
+    news(running, "a", "b", "c", "d")
+    by_hand.discard(running._store.get(), [(1, 1), (2, 1), (3, 1)])
+    running.advance(days=1)
+    assert lists(running) == []
+    news(running, "e")
+    running.advance(days=1)
+    assert lists(running) == [["a", "b", "c", "d"], ["e"]]
+
+
+def test_a_list_that_an_older_agent_began_is_closed(running: AgentUnderTest) -> None:
+    """Given a list for whose end one event waits, as older agents kept it, When another
+    comes and the day ends, Then there is one list.
+    """
+
+    def began(handler: Handler, event: Event) -> None:
+        digest(handler, event, at=time(8), tz=ZoneInfo("UTC"))
+
+    def as_before(handler: Handler, event: Event) -> None:
+        try:
+            began(handler, event)
+        finally:
+            if "open" in handler.state:
+                del handler.state["open"]["keepers"]
+
+    running.add_listener(as_before, WANTED, name="daily")
+    news(running, "a", "b")
+    running.advance(days=1)
+    assert lists(running) == [["a", "b"]]
+
+
+def test_its_own_lists_are_not_collected(
+    running: AgentUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a match that fits the lists, too, When days pass, Then no list holds a list,
+    and the log says what is wrong.
+    """
+    running.add_listener(digest, {"event_type": ("exists", True)}, name="daily")
+    news(running, "a")
+    running.advance(days=4)
+    assert lists(running) == [["a"]]
+    assert "its match fits its own lists, too; they are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("at = 18", "argument 'at': write a time as \"18:00\", not 18"),
+        ('at = "18:00+02:00"', "argument 'at': leave out the offset; tz = "),
+        ('at = "25:00"', "argument 'at': input should be in a valid time format"),
+        ('every = "week"', "argument 'every': input should be 'hour' or 'day'"),
+    ],
+)
+def test_mistakes_in_agent_toml_are_told_at_start(
+    tmp_path: Path, given: str, problem: str
+) -> None:
+    """Given a time that is none, Then the agent does not start."""
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        '[[listeners]]\nrun = "listeners.digest"\n'
+        f'match = {{ event_type = ["==", "news"] }}\nwith = {{ {given} }}\n'
+    )
+    with pytest.raises(ConfigError, match=problem):
+        agent_of_config(str(config))
 
 
 def test_a_long_list_is_cut_and_says_so(running: AgentUnderTest) -> None:

@@ -477,6 +477,13 @@ def test_a_token_without_the_scope(agent: AgentUnderTest, github: GithubServer) 
         poll(agent)
 
 
+def test_an_address_that_is_no_api(agent: AgentUnderTest, github: GithubServer) -> None:
+    """Given an api_url of one's own that has no notifications, Then the error asks."""
+    github.of_paths["/notifications"] = 404, {}, '{"message": "Not Found"}'
+    with pytest.raises(HttpError, match=r"or is api_url in \[github\] wrong\?$"):
+        poll(agent)
+
+
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_a_private_or_deleted_subject_is_told_once(
     agent: AgentUnderTest,

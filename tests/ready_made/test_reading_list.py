@@ -146,6 +146,37 @@ def test_links_come_from_a_file(
     assert f"{file}, line 4: there is no usable link" in caplog.text
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_links_may_have_a_mark(
+    agent: AgentUnderTest, site: ReadingServer, tmp_path: Path, encoding: str
+) -> None:
+    """Given a file as some editors write it, Then its links are read."""
+    site.pages["/tea"] = page(article("Tea"))
+    file = tmp_path / "links.txt"
+    file.write_bytes(f"{site.url('/tea')}  # grün\n".encode(encoding))
+    agent.run_job(link_file, file=file, allow_private=True)
+    assert names(agent) == [site.url("/tea")]
+
+
+def test_a_link_that_is_no_text_is_left_out(
+    agent: AgentUnderTest,
+    site: ReadingServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Given a file in Latin-1, Then a comment in it does not matter, and a link in it that
+    would be another one is left out, with the line and what to do.
+    """
+    site.pages["/tea"] = page(article("Tea"))
+    file = tmp_path / "links.txt"
+    written = f"# für mich\n{site.url('/tea')} # grün\n{site.url('/grün')}\n"
+    file.write_bytes(written.encode("latin-1"))
+    agent.run_job(link_file, file=file, allow_private=True)
+    assert names(agent) == [site.url("/tea")]
+    assert "links.txt, line 3 is left out, as it is not UTF-8; save the" in caplog.text
+    assert caplog.text.count("is not UTF-8") == 1
+
+
 def test_a_file_that_is_not_there_fails_the_run(
     running: AgentUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -517,6 +548,13 @@ def test_a_page_that_is_too_large_is_not_read(
          "text/html"),
         (article("Grün").decode().encode("utf-16"), "text/html; charset=utf-8"),
         (article("Grün"), "text/html; charset=no-such"),
+        (article("Grün"), "text/html; charset=base64"),
+        (article("Grün"), "text/html; charset=unicode_escape"),
+        (article("Grün +AGE-"), "text/html; charset=utf-7"),
+        (article("Grün"), "text/html; charset=punycode"),
+        (article("Grün").replace(b"hot", b"h\xfft"), "text/html; charset=utf-8"),
+        (article("Grün \u201etee\u201c").decode().encode("cp1252"),
+         "text/html; charset=latin1"),
     ],
 )  # fmt: skip
 def test_any_charset_is_read(body: bytes, kind: str) -> None:

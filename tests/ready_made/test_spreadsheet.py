@@ -26,8 +26,9 @@ from listeners import whole_file
 from listeners.spreadsheet import row_key, spreadsheet
 from listeners.spreadsheet_csv import text_of
 from py_agent import Event, Pause
-from py_agent.errors import ConfigError
+from py_agent.errors import ConfigError, RegistrationError
 from py_agent.loading import agent_of_config
+from py_agent.registry import make_listener
 from py_agent.testing import AgentUnderTest
 
 MOMENT = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -590,6 +591,35 @@ def test_without_its_library_it_says_what_to_install(
     assert titles(tmp_path / "a.csv") == ["Tea"]
 
 
+def test_a_missing_library_is_told_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no openpyxl and an .xlsx file in agent.toml, Then the agent does not start."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "listeners.spreadsheet_xlsx", raising=False)
+    monkeypatch.delattr("listeners.spreadsheet_xlsx", raising=False)
+    with pytest.raises(RegistrationError, match=r"needs: pip install 'py-agent\[spread"):
+        make_listener(
+            spreadsheet, {"event_type": ("==", "task")}, {"path": tmp_path / "a.xlsx"}
+        )
+    make_listener(spreadsheet, {"event_type": ("==", "task")}, {"path": Path("a.csv")})
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16"])
+def test_a_csv_file_in_another_encoding_is_left_alone(
+    tmp_path: Path, encoding: str
+) -> None:
+    """Given headings that are no UTF-8, When a row comes, Then a line says what to do, and
+    the file is as it was.
+    """
+    file = tmp_path / "a.csv"
+    file.write_bytes("Title,Größe,delivery\nTee,5,\n".encode(encoding))
+    before = file.read_bytes()
+    with pytest.raises(Pause, match=r"a.csv is not in UTF-8: .* save it as CSV UTF-8"):
+        spreadsheet(event(), file, {"Title": "data.title"})
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
@@ -603,6 +633,7 @@ def test_without_its_library_it_says_what_to_install(
         ('path = "a.xlsx", sheet = "' + "x" * 32 + '"', "has 1 to 31 characters"),
         ('path = "a.ods"', "its name must end in .csv or .xlsx"),
         ('path = "a.csv", columns = { Title = 7 }', "columns"),
+        ('path = "a.csv", sheet = "Tasks"', "a CSV file has no sheets; leave out sheet"),
     ],
 )
 def test_mistakes_in_agent_toml_are_told_at_start(

@@ -532,6 +532,7 @@ def test_a_token_that_cannot_be_one(
     with pytest.raises(ConfigError, match="TODOIST_TOKEN") as of_variable:
         agent_of_config(str(path))._settings(TodoistSettings)
     for said in (str(caught.value), str(of_variable.value)):
+        assert "the API token of Todoist, from Settings > Integrations" in said
         assert "canary" not in said
         assert "\n" not in said
 
@@ -631,3 +632,24 @@ def test_a_process_that_is_killed_before_it_hears_the_answer(
     first, second = (headers["x-request-id"] for headers in todoist.posts())
     assert first == second
     assert "GET /tasks" in todoist.paths()
+
+
+@pytest.mark.parametrize(
+    ("run", "key"),
+    [
+        ("todoist.add_task", "title"), ("todoist.add_issue", "description"),
+        ("notify", "body"),
+    ],
+)  # fmt: skip
+def test_a_word_that_no_event_has_is_told_at_start(
+    tmp_path: Path, run: str, key: str
+) -> None:
+    """Given a misspelt word in a text of agent.toml, Then the agent does not start."""
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f'[[listeners]]\nrun = "listeners.{run}"\nmatch = {{ event_type = ["==", "x"] }}\n'
+        f'with = {{ {key} = "$dta.title" }}\n[todoist]\ntoken = "t"\n'
+    )
+    said = f"argument '{key}': it has \\$dta.title, which no event has; there are event_"
+    with pytest.raises(ConfigError, match=said):
+        agent_of_config(str(path))

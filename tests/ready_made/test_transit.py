@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from jobs.transit import MbtaSettings, transit
 from jobs.transit_answers import ZONE, Document, Stop, as_told, next_departures, service_day
 from py_agent import Handler, HttpError
-from py_agent.errors import ConfigError
+from py_agent.errors import ConfigError, RegistrationError
 from py_agent.loading import agent_of_config
 from py_agent.testing import AgentUnderTest
 
@@ -526,19 +526,23 @@ def test_senseless_limits(agent: AgentUnderTest, server: TransitServer, reset: s
     [
         ({}, 'no stop is named; with = { stop = "2168", route = "66" } does'),
         ({"stops": []}, "no stop is named"),
-        ({"stop": "1"}, "^a stop is not as it should be: each stop needs a route$"),
+        ({"stop": "1"}, "transit: a stop is not as it should be: each stop needs a route$"),
         ({"route": "66"}, "each stop needs a stop"),
         ({"direction": 1}, "belong to stop and route"),
-        ({"stops": [{"stop": "1,2", "route": "3"}]}, "stop: "),
+        ({"stops": [{"stop": "1,2", "route": "3"}]}, "stop: '1,2' is not one id"),
+        ({"stop": True, "route": "3"}, "stop: it is a text or a number, not true"),
+        ({"stop": "1", "route": "3", "direction": 5}, "direction is 0, 1 or a name, not 5"),
         ({"stops": [{"stop": "1", "route": "3", "dirction": 0}]}, "has no 'dirction'"),
-        ({"stops": ["2168"]}, "^a stop is not as it should be: Input should be"),
+        ({"stops": ["2168"]}, "transit: a stop is not as it should be: Input should be"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(
     agent: AgentUnderTest, server: TransitServer, arguments: Any, expected: str
 ) -> None:
-    """Given arguments that name no stop, Then the run fails with one clear line."""
-    with pytest.raises(ValueError, match=expected) as raised:
+    """Given arguments that name no stop, When the job is registered, Then one clear line
+    says so.
+    """
+    with pytest.raises(RegistrationError, match=expected) as raised:
         agent.run_job(transit, **arguments)
     assert "\n" not in str(raised.value)
     assert server.asked == []
@@ -551,6 +555,18 @@ def test_wrong_arguments(
         ("stops = [{ stop = '1' }]", "each stop needs a route"),
         ("stop = '1', route = '3', count = 0", "argument 'count'"),
         ("stop = [], route = '3'", "argument 'stop'"),
+        ("stop = true, route = '3'", "argument 'stop': it is a text or a number, not true"),
+        ("stop = '1'", "each stop needs a route"),
+        ("stop = '1,2', route = '3'", "'1,2' is not one id; write several into stops"),
+        (
+            "stop = '1', route = '3', direction = 5",
+            "argument 'direction': a direction is 0",
+        ),
+        ("count = 2", "no stop is named; with = "),
+        (
+            "stops = [{ stop = '1', route = '3' }], direction = 0",
+            "belong to stop and route",
+        ),
         ("stops = []", "argument 'stops': list should have at least 1 item"),
     ],
 )

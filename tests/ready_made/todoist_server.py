@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from .loopback import Answering, OnLoopback
 
 Answer = tuple[int, dict[str, str], str]  # status, headers, body
 
 
-class TodoistServer:
+class TodoistServer(OnLoopback):
     """Keeps tasks, projects and sections; a request whose id it knows changes nothing.
 
     Args:
@@ -31,20 +32,12 @@ class TodoistServer:
         self.refuse: list[Answer] = []  # the next answers; nothing is added
         self.then: list[Answer | Callable[[], Answer]] = []  # the next, when it was added
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        super().__init__()
 
     @property
     def host(self) -> str:
         """Its address, as a user would configure it."""
-        return f"http://127.0.0.1:{self._server.server_port}/api/v1"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        return f"{super().host}/api/v1"
 
     def posts(self) -> list[dict[str, str]]:
         """Return the headers of the requests that wanted to add something."""
@@ -99,7 +92,7 @@ class TodoistServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Answering(BaseHTTPRequestHandler):
+        class Here(Answering):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 query = dict(parse_qsl(parts.query))
@@ -119,10 +112,7 @@ class TodoistServer:
 
             do_POST = do_GET
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Answering
+        return Here
 
 
 def _place(place: str, name: str, **fields: Any) -> dict[str, Any]:

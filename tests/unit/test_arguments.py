@@ -7,7 +7,7 @@ import importlib.machinery
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict, Unpack
 
 import pytest
 
@@ -16,8 +16,10 @@ from py_agent.arguments import (
     SECTION,
     bound,
     check_call,
+    checked_by,
     function_name,
     named,
+    options_of,
     parameters,
     settings_of,
     settings_wanted,
@@ -305,3 +307,89 @@ def test_an_annotation_that_is_not_imported_is_told() -> None:
     """An import for type checkers only is the usual reason."""
     with pytest.raises(RegistrationError, match="NoSuchName is not imported there"):
         check_call("it", unknown, (), {}, OFFERED)
+
+
+def pair(first: Any = None, second: Any = None) -> None:
+    if (first is None) != (second is None):
+        raise ValueError("first and second go together")
+
+
+@checked_by(pair)
+def of_pairs(handler: Any, first: Any = None, second: Any = None, other: int = 0) -> str:
+    return f"{first} {second} {other}"
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "given"),
+    [
+        (of_pairs, (), {"first": 1}),
+        (of_pairs, (), {"second": 1, "other": 2}),
+        (functools.partial(of_pairs, first=1), (), {}),
+    ],
+)
+def test_a_functions_own_check_is_asked_when_it_is_registered(
+    function: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]
+) -> None:
+    """Given arguments that do not go together, When a function is registered, Then its own
+    check says so, in one line that names it.
+    """
+    with pytest.raises(RegistrationError, match="^shop: first and second go together$"):
+        check_call("shop", function, args, given, OFFERED)
+
+
+def test_a_checked_function_is_called_plainly() -> None:
+    """Given a check, When its function is called as in a test, Then it is not asked."""
+    check_call("shop", of_pairs, (), {"first": 1, "second": 2}, OFFERED)
+    check_call("shop", of_pairs, (), {"other": 2}, OFFERED)
+    assert of_pairs(None, first=1) == "1 None 0"
+
+
+class Place(TypedDict):
+    room: NotRequired[Annotated[str, "where"]]
+    floor: int
+
+
+def placed(handler: Any, name: str = "x", **place: Unpack[Place]) -> tuple[Any, ...]:
+    return name, place.get("room"), place["floor"]
+
+
+def test_functions_share_arguments_by_a_typed_dict() -> None:
+    """Given `**place: Unpack[Place]`, Then what is in it are arguments like any other."""
+    options = options_of(placed)
+    assert options.hints == {"room": Annotated[str, "where"], "floor": int}
+    assert options.needed == {"floor"}
+    check_call("shop", placed, (), {"name": "y", "floor": 2}, OFFERED)
+    check_call("shop", placed, (), {"room": "r", "floor": 2}, OFFERED)
+    call = bound(placed, (), {"floor": 2, "room": "r"}, {"handler": 1})
+    assert call() == ("x", "r", 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"floor": 1, "rom": "r"}, "unexpected keyword argument 'rom'"),
+        ({"room": "r"}, "missing a required argument: 'floor'"),
+        ({}, "missing a required argument: 'floor'"),
+    ],
+)
+def test_shared_arguments_that_misfit(given: dict[str, Any], said: str) -> None:
+    """Given one that is unknown or missing, When registered, Then one line says so, with
+    all that there are.
+    """
+    with pytest.raises(RegistrationError, match=said) as caught:
+        check_call("shop", placed, (), given, OFFERED)
+    assert "the function is placed(handler, name, room, floor)" in str(caught.value)
+
+
+def open_ended(handler: Any, **anything: Any) -> None: ...
+
+
+def of_nothing(**values: Unpack[Nowhere]) -> None: ...  # type: ignore[name-defined] # noqa: F821
+
+
+@pytest.mark.parametrize("function", [open_ended, of_nothing, work])
+def test_what_is_open_to_all_shares_nothing(function: Callable[..., Any]) -> None:
+    """Given `**anything`, or an annotation that means nothing, Then nothing is declared."""
+    assert options_of(function).hints == {}
+    if function is not work:
+        check_call("shop", function, (), {"rom": 1}, OFFERED)

@@ -292,8 +292,10 @@ def test_a_file_that_is_not_toml_is_a_mistake(write: Write, text: str) -> None:
 def test_a_file_that_is_not_text_is_a_mistake(write: Write) -> None:
     """A store named in place of the file, for example."""
     path = write("")
-    path.write_bytes(b"SQLite\xff\xfe")
-    assert "this is not TOML" in problems(path)[0]
+    path.write_bytes(b"SQLite\n\xff\xfe")
+    assert problems(path) == [
+        f"{path}: this is not TOML: line 2 is not UTF-8; save the file as UTF-8"
+    ]
 
 
 def test_without_jobs_and_listeners_only_the_engines_section_is_checked(

@@ -46,7 +46,7 @@ ORDER = """
     run_queue silence fluent retention observability.heartbeat observability.run_reports
     observability.attach scheduler dispatcher metrics metrics_server engine
     foreground choices logs noting agent
-    loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
+    entries loading testing.fake_loop testing.fake_clock testing.settling testing.evidence
     testing.isolation testing.agent testing.__init__ pytest_plugin utils
 """.split()  # fmt: skip
 ENTRIES = ["__init__", "__main__", "store.__init__"]  # by name only, or the commands

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Required, TypedDict, Unpack
 
 import pytest
 from pydantic import AfterValidator, SecretStr
@@ -21,6 +21,7 @@ from py_agent.loading import (
 )
 from py_agent.registry import FOR_JOBS
 from py_agent.settings.conversion import convert_arguments
+from py_agent.settings.secret_types import secret_arguments
 
 
 def refuse(value: object) -> object:
@@ -313,3 +314,117 @@ def test_settings_are_no_argument_in_the_file(folder: Path) -> None:
         "agent.toml: [[jobs]] 1 (mine.job): 'mine' is settings, handed over by the agent; "
         "set them in [shop]"
     )
+
+
+BEGIN_JOB = """
+from py_agent.settings import checked_by
+def even(count=0):
+    if count % 2: raise ValueError(f"{count} is odd")
+def job(handler, count: int = 1): ...
+def heard(event, count: int = 1): ...
+@checked_by(even)
+def pairs(handler, count: int = 0): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            "[[jobs]]\nrun = 'mine.job'\nevery = '1 minuet'\nwith = { count = 'many' }",
+            ["argument 'count'", "every: '1 minuet' is no length of time"],
+        ),
+        (
+            "[[jobs]]\nrun = 'mine.job'\nevery = '1 minuet'\nat_start = 'yes'",
+            ["at_start: input should be", "every: '1 minuet' is no length of time"],
+        ),
+        (
+            "[[jobs]]\nrun = 'mine.job'\nevry = '1 hour'\nwith = { cuont = 2 }",
+            ["there is no key 'evry'", "there is no argument 'cuont'"],
+        ),
+        (
+            "[[jobs]]\nrun = 'mine.pairs'\nevery = '1 minuet'\nwith = { count = 3 }",
+            ["(mine.pairs): 3 is odd", "every: '1 minuet' is no length of time"],
+        ),
+        ("[[jobs]]\nrun = 'mine.job'\nwith = 7\nat = 5", [" at: input", " with: input"]),
+        ("[[jobs]]\nrun = 'mine.jbo'\nevery = true", ["every: ", "no function 'jbo'"]),
+        ("[[jobs]]\nrun = 5\nevery = '1 minuet'", ["run: input should be"]),
+        ("[[jobs]]\nrun = ''\nevery = '1 hour'", ["'' is no function"]),
+        (
+            "[[listeners]]\nrun = 'mine.heard'\nwith = { count = 'many' }\n"
+            "match = { event_type = ['=', 'x'] }\nconcurrency = 'two'",
+            ["argument 'count'", "no operator '='", "concurrency: input should be"],
+        ),
+        (
+            "[[listeners]]\nrun = 'mine.heard'\nthrotle = '1 hour'\ndebounce = 'soon'",
+            ["there is no key 'throtle'", "debounce: 'soon' is no length"],
+        ),
+        ("jobs = 5", ["write [[jobs]]"]),
+        ("[[listeners]]\nrun = 'mine.heard'\nmatch = 1", ["match: input should be"]),
+    ],
+)
+def test_no_mistake_in_a_table_hides_another(
+    folder: Path, table: str, told: list[str]
+) -> None:
+    """Given several mistakes in one table, When it is read, Then each is told, and what is
+    missing because it was wrong is not told as missing.
+    """
+    write(folder, "mine", BEGIN_JOB)
+    (folder / "agent.toml").write_text(table)
+    with pytest.raises(ConfigError) as caught:
+        agent_of_config(None)
+    for sentence in told:
+        assert sentence in str(caught.value)
+    assert len(caught.value.problems) == len(told)
+
+
+class Place(TypedDict, total=False):
+    room: str
+    floor: Required[int]
+    key: SecretStr
+
+
+def placed(handler: object, name: str = "x", **place: Unpack[Place]) -> None: ...
+
+
+def test_shared_arguments_are_checked_like_others() -> None:
+    """Given arguments in a TypedDict, When they are read, Then they are converted, a secret
+    is known as one, and what is unknown, missing or of a wrong type is told.
+    """
+    given = {"floor": 2, "key": "k", "name": "y"}
+    made = convert_arguments(placed, given, FOR_JOBS)
+    assert made == {"floor": 2, "key": SecretStr("k"), "name": "y"}
+    assert secret_arguments([placed]) == {"key"}
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(placed, {"rom": "r", "room": 7, "place": {}}, FOR_JOBS)
+    assert sorted(caught.value.problems) == [
+        "argument 'floor' is missing; write it into `with`",
+        "argument 'room': input should be a valid string",
+        "there is no argument 'place'; known are floor, key, name, room",
+        "there is no argument 'rom'; did you mean room?",
+    ]
+
+
+def tagged(handler: object, tags: list[str], keys: list[SecretStr] | None = None) -> None:
+    """Take lists."""
+
+
+def test_a_text_in_the_place_of_a_list_is_shown_as_one() -> None:
+    """Given a text where a list belongs, Then one line shows what to write, no secret."""
+    with pytest.raises(ConfigError) as caught:
+        convert_arguments(tagged, {"tags": "github", "keys": "canary"}, FOR_JOBS)
+    assert caught.value.problems == [
+        "argument 'tags': write a list, as [\"github\"]",
+        "argument 'keys': input should be a valid list",
+    ]
+
+
+def test_a_file_with_nothing_to_do_says_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given an empty agent.toml, When it is to run, Then one line says so."""
+    (folder / "agent.toml").touch()
+    agent_of_config(None, needed=False)
+    assert caplog.text == ""
+    agent_of_config(None)
+    assert "agent.toml names no job and no listener; write [[jobs]]" in caplog.text
