@@ -21,7 +21,7 @@ from ..errors import ConfigError, UsageError
 from .classes import Settings, defined, full_name
 from .config import ENGINE_SECTIONS, find_config, is_shared, load
 from .exposed import changeable, exposure, files_of_secrets, secret_credentials
-from .mistakes import Location, misspelt, nearest, without_unknown
+from .mistakes import Location, aliases, misspelt, nearest, without_unknown
 from .places import Places
 from .secret_types import holds_secrets, secret_arguments
 from .stored import names_in_directories
@@ -293,4 +293,22 @@ def _places(
     kept, unknown = without_unknown(cls, values)
     if is_shared(path) and section in LENIENT:
         unknown = [(at, what) for at, what in unknown if at]
-    return Places(cls, path, kept), unknown
+    return Places(cls, path, _from_the_file(cls, path, kept)), unknown
+
+
+def _from_the_file(
+    cls: type[Settings], path: Path | None, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a section's values, relative paths in it as seen from the file's folder."""
+    if path is None:
+        return values
+    paths = {
+        key
+        for name, field in cls.model_fields.items()
+        if field.annotation in (Path, Path | None)
+        for key in (name, *aliases(field))
+    }
+    return {
+        key: str(path.parent / value) if key in paths and isinstance(value, str) else value
+        for key, value in values.items()
+    }

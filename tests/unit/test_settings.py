@@ -535,3 +535,23 @@ def test_a_file_that_is_not_toml_is_one_mistake(write: Write) -> None:
     Sections(write("[shop")).check([shop(), strict_token()], told)
     assert len(told) == 1
     assert "this is not TOML" in told[0]
+
+def test_a_path_is_relative_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given relative paths, When read from elsewhere, Then those of the file follow it."""
+
+    class ShopSettings(Settings, section="shop", env_prefix="SHOP_"):
+        orders: Path
+        bills: Path | None = None
+        stock: Path = Path("stock")
+        folder: str = ""
+
+    (tmp_path / "agent.toml").write_text('[shop]\norders = "in"\nfolder = "as it is"\n')
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("SHOP_BILLS", "bills")
+    found = Sections("../agent.toml").get(ShopSettings)
+    assert found.orders.resolve() == tmp_path / "in"
+    assert (found.bills, found.stock) == (Path("bills"), Path("stock"))
+    assert found.folder == "as it is"
