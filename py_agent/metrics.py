@@ -202,7 +202,7 @@ class Metrics(Collector):
 def _of_listeners(listeners: dict[str, ListenerMeasures], now: int) -> list[Metric]:
     states = Gauge(
         "py_agent_deliveries",
-        "Deliveries that are not completed, up to 100,000 of each listener and state",
+        "Deliveries that are not completed; of large numbers not all are counted",
         labels=["listener", "state"],
     )
     dead = Gauge(

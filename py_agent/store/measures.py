@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import bindparam, case, func, or_, select, text
 
 from ..errors import StorageFault
+from . import holding
 from .dialects import (
     Statement,
     damaged_values,
@@ -43,34 +44,32 @@ _NEWEST = Statement(select(func.coalesce(func.max(events.c.id), 0)))
 _CREATED = Statement(select(events.c.created).where(events.c.id == bindparam("key")))
 
 # The states are spelled as in the partial indexes, or SQLite does not use these.
-_some_owed = (
+_some_due = (
     select(deliveries.c.event_id, deliveries.c.due, deliveries.c.reason)
     .where(
         deliveries.c.subscription_id == bindparam("subscription"),
         text("state IN ('available', 'retryable', 'running')"),
         deliveries.c.due >= bindparam("least"),
         deliveries.c.due <= bindparam("most"),
-        # What is withheld is due then, too, and not owed.
-        text(f"NOT (state = 'available' AND due >= {NEVER})"),
     )
     .limit(bindparam("counted"))
     .subquery()
 )
-_OWED = Statement(
+_DUE_THEN = Statement(
     select(
         func.count(),
         func.min(
             case(
                 (
                     or_(
-                        _some_owed.c.due <= bindparam("now"),
-                        func.coalesce(_some_owed.c.reason, "") != SNOOZED,
+                        _some_due.c.due <= bindparam("now"),
+                        func.coalesce(_some_due.c.reason, "") != SNOOZED,
                     ),
-                    _some_owed.c.event_id,
+                    _some_due.c.event_id,
                 )
             )
         ),
-    ).select_from(_some_owed)
+    ).select_from(_some_due)
 )
 _DEAD = Statement(
     select(func.count()).select_from(
@@ -96,13 +95,15 @@ _PARKED = Statement(
     )
 )
 
-# When what is owed is due tells its state: at once, later, or not before its call ends.
-# What is withheld is due after NEVER, and neither counted nor the oldest.
+# When something is due tells its state: at once, later, or not before its call ends.
 _DUE = {
     State.AVAILABLE: (0, 0),
     State.RETRYABLE: (1, NEVER - 1),
     State.RUNNING: (NEVER, NEVER),
 }
+# What is withheld is available and not owed, so it makes no event the oldest.
+WAITING, HELD = "waiting", "held"
+_WITHHELD = {WAITING: holding.OF_RUN, HELD: holding.HELD}
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ class ListenerMeasures:
     Args:
         parked: whether it is not in the code.
         paused: whether it is held.
-        deliveries: how many are in each state, but for the completed ones.
+        deliveries: how many are in each state, but for the completed ones; those that wait
+            for the end of their run, or are held, are counted apart.
         oldest: when the oldest owed event was stored, in microseconds, if any is owed.
     """
 
@@ -197,11 +199,10 @@ def _of_listener(
     found = ListenerMeasures(parked, paused_until is not None and now < paused_until)
     oldest: list[int] = []
     for state, (least, most) in _DUE.items():
-        count, first = _OWED.run(
-            cursor, subscription=id, least=least, most=most, now=now, counted=COUNTED
-        ).fetchone()
-        found.deliveries[state] = count
+        found.deliveries[state], first = _due(cursor, id, least, most, now)
         oldest += [] if first is None else [first]
+    for state, moment in _WITHHELD.items():
+        found.deliveries[state], _ = _due(cursor, id, moment, moment, now)
     found.deliveries[State.DISCARDED] = _count(cursor, _DEAD, id)
     # Nothing tells where they are, so they are looked for where there may be any.
     found.deliveries[State.PARKED] = _count(cursor, _PARKED, id) if parked else 0
@@ -209,6 +210,16 @@ def _of_listener(
         row = _CREATED.run(cursor, key=min(oldest)).fetchone()
         found.oldest = None if row is None else int(row[0])
     return found
+
+
+def _due(
+    cursor: sqlite3.Cursor, id: int, least: int, most: int, now: int
+) -> tuple[int, int | None]:
+    """Return how many deliveries are due between two moments, and the oldest event owed."""
+    count, first = _DUE_THEN.run(
+        cursor, subscription=id, least=least, most=most, now=now, counted=COUNTED
+    ).fetchone()
+    return count, first
 
 
 def _count(cursor: sqlite3.Cursor, statement: Statement, id: int) -> int:

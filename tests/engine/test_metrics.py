@@ -118,6 +118,26 @@ def test_deliveries_are_told_by_their_state(agent: Scraped) -> None:
     assert found[of("listener_paused", "fail")] == 0
 
 
+def test_what_a_flood_withholds_has_states_of_its_own(agent: Scraped) -> None:
+    """Given a run with too much news, Then what it owes waits for its end, and is held
+    for a person after it.
+    """
+    during: list[dict[Key, float]] = []
+
+    def flood(handler: Handler) -> None:
+        handler.publish_many(("t", str(n), None) for n in range(30))
+        during.append(agent.scrape())
+
+    agent.add_listener(print, WANTED, name="mine")
+    agent.add_job(flood, every=3600, name="flood", hold_above=20)
+    agent.advance(1)
+    for found, states in ((during[0], (30, 0)), (agent.scrape(), (0, 30))):
+        waiting, held = (found[of("deliveries", "mine", x)] for x in ("waiting", "held"))
+        assert (waiting, held) == states
+        assert found[of("deliveries", "mine", "available")] == 0
+        assert found[of("oldest_owed_seconds", "mine")] == 0
+
+
 def test_jobs_that_are_silent_and_skipped_are_told(agent: Scraped) -> None:
     """Given a job that is expected to succeed and does not, Then it is silent."""
 
@@ -265,7 +285,7 @@ def test_no_table_is_read_to_its_end(agent: Scraped, tmp_path: Path) -> None:
     agent.stop()
     store = StoreFile(tmp_path / "store.sqlite")
     for statement, index in (
-        (measures._OWED, "owed_deliveries"), (measures._DEAD, "dead_letters"),
+        (measures._DUE_THEN, "owed_deliveries"), (measures._DEAD, "dead_letters"),
         (measures._CREATED, "INTEGER PRIMARY KEY"),
     ):  # fmt: skip
         sql, names, fixed = statement.compiled
