@@ -1,7 +1,7 @@
 """What the store holds, in numbers, read beside the agent in one short snapshot.
 
 Made for who asks every few seconds, whatever the store's size: no table is read to its
-end, a count stops at COUNTED, and all of it at a time limit.
+end, what is counted has a limit, and so has the time that all of it takes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import bindparam, case, func, or_, select, text
 
@@ -29,7 +31,9 @@ from .dialects import (
 from .subscriptions import NEVER
 from .tables import DROPPED, SNOOZED, State, deliveries, events, jobs, subscriptions
 
-COUNTED = 100_000  # deliveries of one listener in one state; more are told as so many
+# Deliveries in one state that are counted; more are told as so many. All listeners share
+# them, as each takes a look-up, but LEAST are counted of each.
+IN_ALL, LEAST = 100_000, 1_000
 LIMIT_SECONDS = 3.0
 STEPS = 10_000  # of SQLite's machine between two looks at the time
 
@@ -106,6 +110,9 @@ WAITING, HELD = "waiting", "held"
 _WITHHELD = {WAITING: holding.OF_RUN, HELD: holding.HELD}
 
 
+Look = Callable[..., Any]  # returns the first row that a statement finds, if any
+
+
 @dataclass(frozen=True)
 class JobMeasures:
     """A job as the store knows it.
@@ -169,10 +176,14 @@ def measure(path: Path, now: int, limit: float = LIMIT_SECONDS) -> Measures:
             name: JobMeasures(bool(paused), last)
             for name, paused, last in _JOBS.run(cursor).fetchall()
         }
-        listeners = {
-            name: _of_listener(cursor, id, bool(parked), paused_until, now)
-            for id, name, parked, paused_until in _SUBSCRIPTIONS.run(cursor).fetchall()
-        }
+        listeners: dict[str, ListenerMeasures] = {}
+        rows = _SUBSCRIPTIONS.run(cursor).fetchall()
+        counted = max(LEAST, IN_ALL // max(1, len(rows)))
+        for id, name, parked, until in rows:
+            found = ListenerMeasures(bool(parked), until is not None and now < until)
+            look = partial(_look, cursor, subscription=id, now=now, counted=counted)
+            _of_listener(look, found)
+            listeners[name] = found
     return Measures(newest, known, listeners)
 
 
@@ -193,43 +204,30 @@ def size(path: Path) -> tuple[int, int]:
         raise StorageFault(f"{path}: {error.strerror}") from error
 
 
-def _of_listener(
-    cursor: sqlite3.Cursor, id: int, parked: bool, paused_until: int | None, now: int
-) -> ListenerMeasures:
-    found = ListenerMeasures(parked, paused_until is not None and now < paused_until)
+def _of_listener(look: Look, found: ListenerMeasures) -> None:
+    """Fill in the deliveries of a listener."""
     oldest: list[int] = []
     for state, (least, most) in _DUE.items():
-        found.deliveries[state], first = _due(cursor, id, least, most, now)
+        found.deliveries[state], first = look(_DUE_THEN, least=least, most=most)
         oldest += [] if first is None else [first]
-    for state, moment in _WITHHELD.items():
-        found.deliveries[state], _ = _due(cursor, id, moment, moment, now)
-    found.deliveries[State.DISCARDED] = _count(cursor, _DEAD, id)
+    for apart, moment in _WITHHELD.items():
+        found.deliveries[apart], _ = look(_DUE_THEN, least=moment, most=moment)
+    (found.deliveries[State.DISCARDED],) = look(_DEAD)
     # Nothing tells where they are, so they are looked for where there may be any.
-    found.deliveries[State.PARKED] = _count(cursor, _PARKED, id) if parked else 0
+    (found.deliveries[State.PARKED],) = look(_PARKED) if found.parked else (0,)
     if oldest:
-        row = _CREATED.run(cursor, key=min(oldest)).fetchone()
-        found.oldest = None if row is None else int(row[0])
-    return found
+        (found.oldest,) = look(_CREATED, key=min(oldest)) or (None,)
 
 
-def _due(
-    cursor: sqlite3.Cursor, id: int, least: int, most: int, now: int
-) -> tuple[int, int | None]:
-    """Return how many deliveries are due between two moments, and the oldest event owed."""
-    count, first = _DUE_THEN.run(
-        cursor, subscription=id, least=least, most=most, now=now, counted=COUNTED
-    ).fetchone()
-    return count, first
-
-
-def _count(cursor: sqlite3.Cursor, statement: Statement, id: int) -> int:
-    return int(statement.run(cursor, subscription=id, counted=COUNTED).fetchone()[0])
+def _look(cursor: sqlite3.Cursor, statement: Statement, **values: int) -> Any:
+    """Return the first row that a statement finds, if any."""
+    return statement.run(cursor, **values).fetchone()
 
 
 @contextmanager
 def _reading(path: Path, limit: float) -> Iterator[sqlite3.Cursor]:
     """Lend a cursor on a connection of its own, on one state of the store."""
-    with storage_errors(path):
+    with storage_errors(path), _in_time(path, limit):
         connection = read_connection(path)
         try:
             connection.execute(f"PRAGMA busy_timeout = {round(limit * 1000)}").close()
@@ -239,6 +237,16 @@ def _reading(path: Path, limit: float) -> Iterator[sqlite3.Cursor]:
                 yield cursor
         finally:
             connection.close()
+
+
+@contextmanager
+def _in_time(path: Path, limit: float) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        raise StorageFault(f"{path}: reading took longer than {limit:g} s") from error
 
 
 def _is_late(deadline: float) -> Callable[[], int]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from py_agent import Agent, Discard, Handler, Retry
-from py_agent.errors import ConfigError
+from py_agent import Agent, Discard, Handler, Pause, Retry
+from py_agent.errors import ConfigError, StorageFault
 from py_agent.metrics_server import MetricsServer
 from py_agent.store.measures import measure
 from py_agent.testing import AgentUnderTest, FakeClock
@@ -181,6 +181,39 @@ def test_a_store_that_cannot_be_read_is_told(
     assert [each.levelno for each in told] == [logging.ERROR]
     monkeypatch.undo()
     assert agent.scrape()[of("store_readable")] == 1
+
+
+def test_a_read_that_takes_too_long_says_so(
+    agent: Scraped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no time left, When the store is measured, Then the reason is the time."""
+    agent.add_job(print, every=60)
+    agent.start()
+    monkeypatch.setattr("py_agent.store.measures.STEPS", 1)
+    with pytest.raises(StorageFault, match="reading took longer than -1 s"):
+        measure(tmp_path / "store.sqlite", 0, -1)
+
+
+def test_many_listeners_share_what_is_counted(
+    agent: Scraped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given many listeners that are far behind, Then fewer deliveries of each are counted,
+    so that all of it takes no longer than one listener's.
+    """
+
+    def pause() -> None:
+        raise Pause("not now")
+
+    for name in ("one", "two"):
+        agent.add_listener(pause, WANTED, name=name)
+    agent.start()
+    agent.handler.publish_many(("t", str(n), None) for n in range(9))
+    for least, counted in ((1, 5), (7, 7)):
+        monkeypatch.setattr("py_agent.store.measures.IN_ALL", 10)
+        monkeypatch.setattr("py_agent.store.measures.LEAST", least)
+        found = measure(tmp_path / "store.sqlite", 0).listeners
+        owed = {sum(each.deliveries.values()) for each in found.values()}
+        assert owed == {counted}
 
 
 def test_what_fails_otherwise_is_a_500(
