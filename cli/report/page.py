@@ -125,7 +125,7 @@ def _agent(facts: Facts) -> str:
     pid = facts.standing.pid
     if pid is None:
         return _figure("Agent", "not running", "no process on this store", True)
-    return _figure("Agent", "running", f"process {pid}")
+    return _figure("Agent", "running", f"process {pid}" if pid else "")
 
 
 def _owed(facts: Facts) -> str:
