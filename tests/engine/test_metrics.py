@@ -6,6 +6,7 @@ import http.client
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ def test_what_a_flood_withholds_has_states_of_its_own(agent: Scraped) -> None:
     agent.add_listener(print, WANTED, name="mine")
     agent.add_job(flood, every=3600, name="flood", hold_above=20)
     agent.advance(1)
+    agent.drain()
     for found, states in ((during[0], (30, 0)), (agent.scrape(), (0, 30))):
         waiting, held = (found[of("deliveries", "mine", x)] for x in ("waiting", "held"))
         assert (waiting, held) == states
@@ -242,9 +244,33 @@ def test_a_client_that_does_not_ask_keeps_nobody_waiting(agent: Scraped) -> None
     agent.add_job(print, every=60)
     agent.start()
     assert agent._metrics is not None
-    with socket.create_connection(("127.0.0.1", agent._metrics.port)):
+    with socket.create_connection(("127.0.0.1", agent._metrics.port), 5) as silent:
         assert agent.ask()[0] == 200
         agent.stop()
+        assert silent.recv(1) == b""  # nor does it keep a thread
+
+
+@pytest.mark.parametrize("asked", [b"GET /met", b"GET /metrics HTTP/1.0\r\n\r\n"])
+def test_nobody_waits_for_ever(asked: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a client that does not ask in full, or a store that hangs, Then the
+    connection ends after its time.
+    """
+    monkeypatch.setattr("py_agent.metrics_server.SECONDS", 0.1)
+    goes_on = threading.Event()
+
+    def hang() -> tuple[bytes, str]:
+        goes_on.wait(60)
+        return b"", "text/plain"
+
+    server = MetricsServer("127.0.0.1", 0)
+    server.start(hang)
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+            client.sendall(asked)
+            assert client.recv(1) == b""
+    finally:
+        goes_on.set()
+        server.stop()
 
 
 def test_the_address_is_given_back(agent: Scraped) -> None:
