@@ -13,12 +13,13 @@ import click
 from py_agent.cli import output
 from py_agent.cli.options import Common, common
 
+from py_agent.tally import HEARTBEAT_JOB
+
 if TYPE_CHECKING:
     from py_agent.store.listing import Listing
 
 Row = dict[str, Any]
 
-HEARTBEAT = "observability.heartbeat"
 BEHIND = "it is behind"
 LONG = timedelta(hours=1)  # a delivery that is owed for longer is not just busy
 
@@ -104,7 +105,7 @@ def findings(
             yield _problem(about, f"it is paused: {reason}")
         elif job["outcome"] in ("failed", "crashed"):
             yield _problem(about, f"its last run {job['outcome']}: {job['error']}")
-        if job["name"] == HEARTBEAT and (trouble := _trouble(job)):
+        if job["name"] == HEARTBEAT_JOB and (trouble := _trouble(job)):
             yield _problem(about, f"no heartbeat arrives: {trouble}")
         if job["name"] in silent:
             yield _problem(about, "it has not succeeded for longer than expected")
