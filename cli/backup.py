@@ -19,8 +19,9 @@ from py_agent.errors import StoreMissingError, StoreRefusedError, UsageError
 def backup(target: Path, keep: int | None, common: Common) -> None:
     """Copy the store to FILE, or to FOLDER under a name with the time.
 
-    The copy is whole, however busy the agent is meanwhile. To restore one: stop the
-    agent, move the store and its -wal and -shm away, and copy the backup to its place.
+    The copy is whole, however busy the agent is meanwhile, and takes the place of an
+    older one of its name only after it was checked. To restore one: stop the agent, move
+    the store and its -wal and -shm away, and copy the backup to its place.
     """
     from py_agent.store import backups, schema
 
@@ -32,7 +33,7 @@ def backup(target: Path, keep: int | None, common: Common) -> None:
     if folder is not None:
         target = folder / backups.name_of(store, datetime.now(UTC))
     _check_target(store, target)
-    backups.write(store, target)
+    backups.write(store, target, thorough=True)
     click.echo(f"{store} is copied to {target}")
     for old in backups.prune(store, folder, keep) if folder and keep else []:
         click.echo(f"{old} is removed")

@@ -13,12 +13,13 @@ import click
 from py_agent.cli import output
 from py_agent.cli.options import Common, common
 
+from py_agent.tally import HEARTBEAT_JOB
+
 if TYPE_CHECKING:
     from py_agent.store.listing import Listing
 
 Row = dict[str, Any]
 
-HEARTBEAT = "observability.heartbeat"
 BEHIND = "it is behind"
 LONG = timedelta(hours=1)  # a delivery that is owed for longer is not just busy
 
@@ -48,8 +49,10 @@ def doctor(as_json: bool, common: Common) -> None:
     for each in [] if as_json else found:
         click.echo(f"{each['about']}: {output.text(each['problem'])}")
     if not found and not as_json:
-        click.echo(f"All is well: agent {pid} runs on {path}, with {len(listeners)} "
-                   f"listeners, and nothing waits for a person")  # fmt: skip
+        who = f"agent {pid}" if pid else "an agent"
+        told = f"{len(listeners)} listener{'' if len(listeners) == 1 else 's'}"
+        click.echo(f"All is well: {who} runs on {path}, with {told}, "
+                   f"and nothing waits for a person")  # fmt: skip
     sys.exit(1 if found else 0)
 
 
@@ -83,7 +86,7 @@ def findings(
     """Yield what needs a person, as rows of `about` and `problem`.
 
     Args:
-        pid: the process of the agent that runs on the store; None without one.
+        pid: the process of the agent that runs on the store, as `holder` returns it.
         jobs: rows as `Listing.jobs` returns them.
         listeners: rows as `Listing.listeners` returns them.
         silent: the jobs that have not succeeded for longer than expected.
@@ -96,17 +99,19 @@ def findings(
     for job in jobs:
         about = f"job {job['name']}"
         if job["paused"]:
-            reason = f"{job['pause_reason']}; agent resume {job['name']} lets it go on"
+            reason = (
+                f"{job['pause_reason']}; agent resume {quote(job['name'])} lets it go on"
+            )
             yield _problem(about, f"it is paused: {reason}")
         elif job["outcome"] in ("failed", "crashed"):
             yield _problem(about, f"its last run {job['outcome']}: {job['error']}")
-        if job["name"] == HEARTBEAT and (trouble := _trouble(job)):
+        if job["name"] == HEARTBEAT_JOB and (trouble := _trouble(job)):
             yield _problem(about, f"no heartbeat arrives: {trouble}")
         if job["name"] in silent:
             yield _problem(about, "it has not succeeded for longer than expected")
-    running = {job["name"] for job in jobs if pid and job["outcome"] == "running"}
+    running = {job["name"] for job in jobs if job["outcome"] == "running"}
     for each in withheld:
-        if each["held"] or each["job"] not in running:
+        if each["held"] or pid is None or each["job"] not in running:
             yield _problem(f"job {each['job']}", _waits(each))
     for listener in listeners:
         yield from _of_listener(listener, now, say)
@@ -159,7 +164,7 @@ def _of_listener(listener: Row, now: datetime, say: Callable[[str], str]) -> Ite
     if listener["parked"]:
         yield _problem(
             about, f"it is not in the code, and {listener['parked']} wait for it; "
-            f"agent forget-listener {listener['name']} gives them up",
+            f"agent forget-listener {quote(listener['name'])} gives them up",
         )  # fmt: skip
     if listener["dead"]:
         yield _problem(about, f"it has {listener['dead']} dead letters; see agent dead")

@@ -10,11 +10,14 @@ import json
 import logging
 import os
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 from .failures import Failure, failure_of
 from .own_log import what_goes_on
+
+log = logging.getLogger("py_agent")
 
 JOURNAL = "JOURNAL_STREAM"  # names the stream of the journal: its device and inode
 ABOUT = ("job", "run", "listener", "delivery")  # what a record may belong to
@@ -33,7 +36,9 @@ def log_to_stderr(level: int = logging.INFO, written: str = "text") -> None:
         handler.setFormatter(_formatter(written))
         root.addHandler(handler)
         root.setLevel(level)
-        logging.captureWarnings(read_by_programs())
+        if read_by_programs():
+            logging.captureWarnings(True)
+            _log_what_nobody_catches()
 
 
 def read_by_programs() -> bool:
@@ -80,6 +85,21 @@ class JournalLines(logging.Formatter):
         return "\n".join(f"{start}{line}" for line in lines)
 
 
+def _log_what_nobody_catches() -> None:
+    """Make records of what Python itself would write to stderr as plain lines."""
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            name = "a thread" if args.thread is None else f"thread {args.thread.name}"
+            log.error("%s has ended with an error", name, exc_info=args.exc_value)
+
+    def elsewhere(args: sys.UnraisableHookArgs) -> None:
+        told = args.err_msg or "an error is left aside in"
+        log.error("%s %s", told, _shown(args.object), exc_info=args.exc_value)
+
+    threading.excepthook, sys.unraisablehook = of_thread, elsewhere
+
+
 def _formatter(written: str) -> logging.Formatter:
     if written == "json":
         return JsonLines()
@@ -114,20 +134,27 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return f"{record.msg} {record.args!r}"
     except Exception:
-        return f"(a {type(record.msg).__name__} that cannot be shown)"
+        return _shown(record.msg)
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"(a {type(value).__name__} that cannot be shown)"
 
 
 def _about(record: logging.LogRecord) -> dict[str, str | int]:
     """Return the job and run, or listener and delivery, that a record belongs to."""
-    told = {name: getattr(record, name) for name in ABOUT if hasattr(record, name)}
+    told: dict[str, str | int] = {}
+    for name in ABOUT:
+        if hasattr(record, name):
+            value = getattr(record, name)
+            told[name] = value if isinstance(value, int) else _shown(value)
     here = what_goes_on()
     # During a run, a line may be about another job.
     same = all(here.get(name, value) == value for name, value in told.items())
-    found = {**here, **told} if same else told
-    return {
-        name: value if isinstance(value, int) else str(value)
-        for name, value in found.items()
-    }
+    return {**here, **told} if same else told
 
 
 def _failure(record: logging.LogRecord) -> Failure | None:

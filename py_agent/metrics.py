@@ -30,12 +30,11 @@ from .registry import Registry
 from .silence import Silence
 from .store.measures import ListenerMeasures, Measures, measure, size
 from .store.tables import Outcome, State
-from .tally import Tally
+from .tally import HEARTBEAT_JOB, Tally
 
 log = logging.getLogger("py_agent")
 
 SECOND = 1_000_000  # microseconds
-HEARTBEAT = "observability.heartbeat"  # the job that sends them
 
 
 class Metrics(Collector):
@@ -84,7 +83,7 @@ class Metrics(Collector):
         yield self._publications()
         yield self._attempts()
         yield self._silent()
-        if HEARTBEAT in self._jobs() or self._tally.beat is not None:
+        if HEARTBEAT_JOB in self._jobs() or self._tally.beat is not None:
             yield Gauge(
                 "py_agent_heartbeat_age_seconds",
                 "Time since a heartbeat arrived at Observability, or since the start",
@@ -202,7 +201,7 @@ class Metrics(Collector):
 def _of_listeners(listeners: dict[str, ListenerMeasures], now: int) -> list[Metric]:
     states = Gauge(
         "py_agent_deliveries",
-        "Deliveries that are not completed, up to 100,000 of each listener and state",
+        "Deliveries that are not completed; of large numbers not all are counted",
         labels=["listener", "state"],
     )
     dead = Gauge(

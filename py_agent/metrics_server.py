@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -16,7 +19,7 @@ from .errors import ConfigError
 log = logging.getLogger("py_agent")
 
 PATH = "/metrics"
-SECONDS = 10.0  # how long a client may take to ask
+SECONDS = 10.0  # from a client's connection to its end, also where the store hangs
 MOST = 8  # requests at a time; more are turned away, so that none can use up the threads
 
 Render = Callable[[], tuple[bytes, str]]  # returns a body and its content type
@@ -82,6 +85,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *args: Any) -> None:
         self._places = threading.BoundedSemaphore(MOST)
+        self._ends: dict[socket.socket, float] = {}  # when each connection has to end
         super().__init__(*args)
 
     def server_bind(self) -> None:
@@ -93,17 +97,36 @@ class _Server(ThreadingHTTPServer):
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._ends[request] = time.monotonic() + SECONDS
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._places.release()
+            self._leave(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._leave(request)
+
+    def _leave(self, request: socket.socket) -> None:
+        del self._ends[request]
+        self._places.release()
+
+    def service_actions(self) -> None:
+        """End what has taken too long; called several times a second."""
+        self._end_those_due(time.monotonic())
+
+    def server_close(self) -> None:
+        super().server_close()
+        self._end_those_due(math.inf)
+
+    def _end_those_due(self, now: float) -> None:
+        for request, end in list(self._ends.items()):
+            if end < now:
+                with contextlib.suppress(OSError):  # it has ended just now
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("a request for metrics broke off", exc_info=True)
@@ -117,7 +140,6 @@ class _Request(BaseHTTPRequestHandler):
     """One request."""
 
     server: _Server
-    timeout = SECONDS
     server_version = "py_agent"
     sys_version = ""
 

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
+HEARTBEAT_JOB = "observability.heartbeat"  # the job whose beats arrive
 MOST_TYPES = 100  # event types that are counted apart; publishers may make up any number
 OTHERS = "(other)"  # what the rest of them is counted as
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from py_agent.cli.doctor import BEHIND, HEARTBEAT
+from py_agent.cli.doctor import BEHIND
 from py_agent.cli.report.deliveries import dead_panel, delivery_panel, owed_panel
 from py_agent.cli.report.events import event_panel, named_panel
 from py_agent.cli.report.facts import Facts, Row
@@ -18,6 +18,7 @@ from py_agent.cli.report.svg import escape
 from py_agent.cli.report.words import count, name, plural, shortened
 
 from py_agent.clock import to_micros
+from py_agent.tally import HEARTBEAT_JOB
 
 MOST_PROBLEMS = 12
 
@@ -125,7 +126,7 @@ def _agent(facts: Facts) -> str:
     pid = facts.standing.pid
     if pid is None:
         return _figure("Agent", "not running", "no process on this store", True)
-    return _figure("Agent", "running", f"process {pid}")
+    return _figure("Agent", "running", f"process {pid}" if pid else "")
 
 
 def _owed(facts: Facts) -> str:
@@ -178,9 +179,9 @@ def _jobs(facts: Facts) -> str:
 
 def _heartbeat(facts: Facts) -> str:
     standing = facts.standing
-    if all(job["name"] != HEARTBEAT for job in standing.jobs):
+    if all(job["name"] != HEARTBEAT_JOB for job in standing.jobs):
         return _figure("Heartbeat", "none", "Observability is not set up")
-    bad = any(row["about"] == f"job {HEARTBEAT}" for row in standing.problems)
+    bad = any(row["about"] == f"job {HEARTBEAT_JOB}" for row in standing.problems)
     if bad:
         return _figure("Heartbeat", "does not arrive", "", True)
     if standing.pid is None:

@@ -12,7 +12,8 @@ from ..errors import ConfigError
 from ..fluent import Schedule
 from ..planning import plan_of
 from ..registry import make_job, make_listener
-from .heartbeat import NAME, heartbeat
+from ..tally import HEARTBEAT_JOB
+from .heartbeat import heartbeat
 from .integrations import integration_of, is_integration
 from .run_reports import RunReports
 from .settings import CoreSettings, ObservabilitySettings
@@ -42,9 +43,9 @@ def attach(
     Returns:
         What makes the reports of the agent's own runs; None if they are not wanted.
     """
-    if NAME not in {job.name for job in registry.jobs}:
+    if HEARTBEAT_JOB not in {job.name for job in registry.jobs}:
         plan = plan_of(keep=True)
-        job = make_job(heartbeat, NAME, schedule=str(plan.rule), **plan.options)
+        job = make_job(heartbeat, HEARTBEAT_JOB, schedule=str(plan.rule), **plan.options)
         schedule.plan(job, plan.rule, plan.at_start)
     _forward_to(registry)
     try:

@@ -23,7 +23,6 @@ from .settings import CoreSettings, ObservabilitySettings
 if TYPE_CHECKING:
     from ..context import Handler
 
-NAME = "observability.heartbeat"
 TOOL = "py_agent"  # where the settings name no other
 TROUBLE = "trouble"  # what `agent doctor` tells
 LATEST = "latest_event_timestamp"

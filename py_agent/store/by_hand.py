@@ -247,8 +247,8 @@ def forget_listener(opened: EventStore, listener: str) -> int:
     subscription = _named(opened, listener)
     if not subscription.parked and (pid := holder(opened.path)) is not None:
         raise UsageError(
-            f"{listener} is in the code of the agent that runs (pid {pid}), which would "
-            f"add it again; take it out of the code and restart the agent first"
+            f"{listener} is in the code of the agent that runs (pid {pid or 'unknown'}), "
+            f"which would add it again; take it out of the code and restart the agent first"
         )
 
     def work(cursor: sqlite3.Cursor) -> int:

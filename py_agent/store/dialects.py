@@ -284,6 +284,8 @@ def backup(path: Path, target: Path) -> None:
         source = sqlite3.connect(uri(path, mode="rw"), uri=True, timeout=BUSY_SECONDS)
         copy = sqlite3.connect(target)
         try:
+            # A copy that fails is thrown away, and a journal on a full disk stays behind.
+            copy.execute("PRAGMA journal_mode = MEMORY").close()
             source.backup(copy)
         finally:
             copy.close()

@@ -10,10 +10,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 import weakref
 from pathlib import Path
 
 from ..errors import StorageFault, StoreLockedError, StoreRefusedError
+
+TRIES = 3
+ASKING = 0.01  # seconds, more than `holder` has the lock
 
 _held: weakref.WeakSet[AgentLock] = weakref.WeakSet()
 
@@ -52,7 +56,7 @@ class AgentLock:
             except OSError as error:
                 raise StorageFault(f"cannot open the lock: {error}") from error
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(descriptor)
             except OSError as error:
                 pid = _read_pid(descriptor)
                 os.close(descriptor)
@@ -111,27 +115,37 @@ class AgentLock:
 
 
 def holder(store: Path) -> int | None:
-    """Return the process id of the agent that runs on a store, None if none seems to.
+    """Return the process id of the agent that runs on a store, None if there is none.
 
-    A hint for people: it reads the lock file and tries nothing, since even trying the
-    lock could make an agent that starts at this moment believe that it is taken.
+    The lock says whether there is, and not the text, which a power cut leaves behind and
+    whose number may be any process's by now. The id is 0 where the text tells none.
     """
     try:
         descriptor = os.open(f"{store}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        pid = _read_pid(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go of at once
+    except BlockingIOError:
+        return _read_pid(descriptor) or 0
+    except OSError:
+        pass  # no lock can be had here, nor by an agent
     finally:
         os.close(descriptor)
-    try:
-        if pid:
-            os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass  # it runs, as another user
-    return pid
+    return None
+
+
+def _take(descriptor: int) -> None:
+    """Lock a file, if nobody has it for longer than it takes to ask.
+
+    Raises:
+        OSError: somebody has it, or it cannot be locked.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(ASKING)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -1,7 +1,7 @@
 """What the store holds, in numbers, read beside the agent in one short snapshot.
 
 Made for who asks every few seconds, whatever the store's size: no table is read to its
-end, a count stops at COUNTED, and all of it at a time limit.
+end, what is counted has a limit, and so has the time that all of it takes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import bindparam, case, func, or_, select, text
 
 from ..errors import StorageFault
+from . import holding
 from .dialects import (
     Statement,
     damaged_values,
@@ -28,7 +31,9 @@ from .dialects import (
 from .subscriptions import NEVER
 from .tables import DROPPED, SNOOZED, State, deliveries, events, jobs, subscriptions
 
-COUNTED = 100_000  # deliveries of one listener in one state; more are told as so many
+# Deliveries in one state that are counted; more are told as so many. All listeners share
+# them, as each takes a look-up, but LEAST are counted of each.
+IN_ALL, LEAST = 100_000, 1_000
 LIMIT_SECONDS = 3.0
 STEPS = 10_000  # of SQLite's machine between two looks at the time
 
@@ -43,34 +48,32 @@ _NEWEST = Statement(select(func.coalesce(func.max(events.c.id), 0)))
 _CREATED = Statement(select(events.c.created).where(events.c.id == bindparam("key")))
 
 # The states are spelled as in the partial indexes, or SQLite does not use these.
-_some_owed = (
+_some_due = (
     select(deliveries.c.event_id, deliveries.c.due, deliveries.c.reason)
     .where(
         deliveries.c.subscription_id == bindparam("subscription"),
         text("state IN ('available', 'retryable', 'running')"),
         deliveries.c.due >= bindparam("least"),
         deliveries.c.due <= bindparam("most"),
-        # What is withheld is due then, too, and not owed.
-        text(f"NOT (state = 'available' AND due >= {NEVER})"),
     )
     .limit(bindparam("counted"))
     .subquery()
 )
-_OWED = Statement(
+_DUE_THEN = Statement(
     select(
         func.count(),
         func.min(
             case(
                 (
                     or_(
-                        _some_owed.c.due <= bindparam("now"),
-                        func.coalesce(_some_owed.c.reason, "") != SNOOZED,
+                        _some_due.c.due <= bindparam("now"),
+                        func.coalesce(_some_due.c.reason, "") != SNOOZED,
                     ),
-                    _some_owed.c.event_id,
+                    _some_due.c.event_id,
                 )
             )
         ),
-    ).select_from(_some_owed)
+    ).select_from(_some_due)
 )
 _DEAD = Statement(
     select(func.count()).select_from(
@@ -96,13 +99,18 @@ _PARKED = Statement(
     )
 )
 
-# When what is owed is due tells its state: at once, later, or not before its call ends.
-# What is withheld is due after NEVER, and neither counted nor the oldest.
+# When something is due tells its state: at once, later, or not before its call ends.
 _DUE = {
     State.AVAILABLE: (0, 0),
     State.RETRYABLE: (1, NEVER - 1),
     State.RUNNING: (NEVER, NEVER),
 }
+# What is withheld is available and not owed, so it makes no event the oldest.
+WAITING, HELD = "waiting", "held"
+_WITHHELD = {WAITING: holding.OF_RUN, HELD: holding.HELD}
+
+
+Look = Callable[..., Any]  # returns the first row that a statement finds, if any
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,8 @@ class ListenerMeasures:
     Args:
         parked: whether it is not in the code.
         paused: whether it is held.
-        deliveries: how many are in each state, but for the completed ones.
+        deliveries: how many are in each state, but for the completed ones; those that wait
+            for the end of their run, or are held, are counted apart.
         oldest: when the oldest owed event was stored, in microseconds, if any is owed.
     """
 
@@ -167,10 +176,14 @@ def measure(path: Path, now: int, limit: float = LIMIT_SECONDS) -> Measures:
             name: JobMeasures(bool(paused), last)
             for name, paused, last in _JOBS.run(cursor).fetchall()
         }
-        listeners = {
-            name: _of_listener(cursor, id, bool(parked), paused_until, now)
-            for id, name, parked, paused_until in _SUBSCRIPTIONS.run(cursor).fetchall()
-        }
+        listeners: dict[str, ListenerMeasures] = {}
+        rows = _SUBSCRIPTIONS.run(cursor).fetchall()
+        counted = max(LEAST, IN_ALL // max(1, len(rows)))
+        for id, name, parked, until in rows:
+            found = ListenerMeasures(bool(parked), until is not None and now < until)
+            look = partial(_look, cursor, subscription=id, now=now, counted=counted)
+            _of_listener(look, found)
+            listeners[name] = found
     return Measures(newest, known, listeners)
 
 
@@ -191,34 +204,30 @@ def size(path: Path) -> tuple[int, int]:
         raise StorageFault(f"{path}: {error.strerror}") from error
 
 
-def _of_listener(
-    cursor: sqlite3.Cursor, id: int, parked: bool, paused_until: int | None, now: int
-) -> ListenerMeasures:
-    found = ListenerMeasures(parked, paused_until is not None and now < paused_until)
+def _of_listener(look: Look, found: ListenerMeasures) -> None:
+    """Fill in the deliveries of a listener."""
     oldest: list[int] = []
     for state, (least, most) in _DUE.items():
-        count, first = _OWED.run(
-            cursor, subscription=id, least=least, most=most, now=now, counted=COUNTED
-        ).fetchone()
-        found.deliveries[state] = count
+        found.deliveries[state], first = look(_DUE_THEN, least=least, most=most)
         oldest += [] if first is None else [first]
-    found.deliveries[State.DISCARDED] = _count(cursor, _DEAD, id)
+    for apart, moment in _WITHHELD.items():
+        found.deliveries[apart], _ = look(_DUE_THEN, least=moment, most=moment)
+    (found.deliveries[State.DISCARDED],) = look(_DEAD)
     # Nothing tells where they are, so they are looked for where there may be any.
-    found.deliveries[State.PARKED] = _count(cursor, _PARKED, id) if parked else 0
+    (found.deliveries[State.PARKED],) = look(_PARKED) if found.parked else (0,)
     if oldest:
-        row = _CREATED.run(cursor, key=min(oldest)).fetchone()
-        found.oldest = None if row is None else int(row[0])
-    return found
+        (found.oldest,) = look(_CREATED, key=min(oldest)) or (None,)
 
 
-def _count(cursor: sqlite3.Cursor, statement: Statement, id: int) -> int:
-    return int(statement.run(cursor, subscription=id, counted=COUNTED).fetchone()[0])
+def _look(cursor: sqlite3.Cursor, statement: Statement, **values: int) -> Any:
+    """Return the first row that a statement finds, if any."""
+    return statement.run(cursor, **values).fetchone()
 
 
 @contextmanager
 def _reading(path: Path, limit: float) -> Iterator[sqlite3.Cursor]:
     """Lend a cursor on a connection of its own, on one state of the store."""
-    with storage_errors(path):
+    with storage_errors(path), _in_time(path, limit):
         connection = read_connection(path)
         try:
             connection.execute(f"PRAGMA busy_timeout = {round(limit * 1000)}").close()
@@ -228,6 +237,16 @@ def _reading(path: Path, limit: float) -> Iterator[sqlite3.Cursor]:
                 yield cursor
         finally:
             connection.close()
+
+
+@contextmanager
+def _in_time(path: Path, limit: float) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        raise StorageFault(f"{path}: reading took longer than {limit:g} s") from error
 
 
 def _is_late(deadline: float) -> Callable[[], int]:

@@ -31,6 +31,29 @@ agent.schedule.every(1).hours.do(poll)
 agent.add_listener(look)
 """
 
+THREADS = """
+import sys
+from threading import Thread
+from py_agent import Agent
+
+agent = Agent("agent.sqlite")
+
+def die():
+    raise ValueError("in a thread")
+
+class Gone:
+    def __del__(self):
+        raise ValueError("in del")
+
+def poll(handler):
+    for function in (die, sys.exit, Gone):
+        thread = Thread(target=function)
+        thread.start()
+        thread.join()
+
+agent.schedule.every(1).hours.do(poll)
+"""
+
 
 @pytest.fixture
 def app(folder: Path) -> Path:
@@ -61,6 +84,19 @@ def test_json_is_an_object_a_line(
     seen = named["seen"]
     assert (seen["listener"], seen["delivery"]) == ("app.look", "1.1")
     assert named["a job or an attempt failed; see above"]["level"] == "error"
+
+
+def test_what_nobody_catches_is_an_object_too(folder: Path, run: Run) -> None:
+    """Given a thread that dies and an object that fails as it goes, When the log is JSON,
+    Then each is one line, and SystemExit none, as ever.
+    """
+    (folder / "app.py").write_text(THREADS, encoding="utf-8")
+    done = run("agent", "go", "app.py", "--once", "--log-format", "json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    caught = {each["exception"]["message"]: each for each in lines if "exception" in each}
+    assert caught.keys() == {"in a thread", "in del"}
+    assert "die" in caught["in a thread"]["exception"]["traceback"]
+    assert {each["level"] for each in caught.values()} == {"error"}
 
 
 def test_a_mistake_is_an_object_too(folder: Path, run: Run) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 import urllib.request
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -151,6 +153,18 @@ def test_the_alerts_are_as_prometheus_wants_them() -> None:
         assert rule["expr"].count("(") == rule["expr"].count(")")
         for label in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
             assert label in ("instance", "listener", "job_name")
+
+
+@pytest.mark.skipif(which("promtool") is None, reason="Prometheus is not installed")
+def test_the_alerts_fire_at_trouble_only() -> None:
+    """Given jobs that fail daily, once or now and then, and deliveries that are held or
+    wait, When Prometheus reads the rules, Then it fires at what needs a person.
+    """
+    cases = Path(__file__).with_name("alerts.test.yml")
+    done = subprocess.run(
+        ["promtool", "test", "rules", cases], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_dashboard_can_be_imported() -> None:

@@ -6,6 +6,7 @@ import http.client
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from py_agent import Agent, Discard, Handler, Retry
-from py_agent.errors import ConfigError
+from py_agent import Agent, Discard, Handler, Pause, Retry
+from py_agent.errors import ConfigError, StorageFault
 from py_agent.metrics_server import MetricsServer
 from py_agent.store.measures import measure
 from py_agent.testing import AgentUnderTest, FakeClock
@@ -118,6 +119,27 @@ def test_deliveries_are_told_by_their_state(agent: Scraped) -> None:
     assert found[of("listener_paused", "fail")] == 0
 
 
+def test_what_a_flood_withholds_has_states_of_its_own(agent: Scraped) -> None:
+    """Given a run with too much news, Then what it owes waits for its end, and is held
+    for a person after it.
+    """
+    during: list[dict[Key, float]] = []
+
+    def flood(handler: Handler) -> None:
+        handler.publish_many(("t", str(n), None) for n in range(30))
+        during.append(agent.scrape())
+
+    agent.add_listener(print, WANTED, name="mine")
+    agent.add_job(flood, every=3600, name="flood", hold_above=20)
+    agent.advance(1)
+    agent.drain()
+    for found, states in ((during[0], (30, 0)), (agent.scrape(), (0, 30))):
+        waiting, held = (found[of("deliveries", "mine", x)] for x in ("waiting", "held"))
+        assert (waiting, held) == states
+        assert found[of("deliveries", "mine", "available")] == 0
+        assert found[of("oldest_owed_seconds", "mine")] == 0
+
+
 def test_jobs_that_are_silent_and_skipped_are_told(agent: Scraped) -> None:
     """Given a job that is expected to succeed and does not, Then it is silent."""
 
@@ -163,6 +185,39 @@ def test_a_store_that_cannot_be_read_is_told(
     assert agent.scrape()[of("store_readable")] == 1
 
 
+def test_a_read_that_takes_too_long_says_so(
+    agent: Scraped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no time left, When the store is measured, Then the reason is the time."""
+    agent.add_job(print, every=60)
+    agent.start()
+    monkeypatch.setattr("py_agent.store.measures.STEPS", 1)
+    with pytest.raises(StorageFault, match="reading took longer than -1 s"):
+        measure(tmp_path / "store.sqlite", 0, -1)
+
+
+def test_many_listeners_share_what_is_counted(
+    agent: Scraped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given many listeners that are far behind, Then fewer deliveries of each are counted,
+    so that all of it takes no longer than one listener's.
+    """
+
+    def pause() -> None:
+        raise Pause("not now")
+
+    for name in ("one", "two"):
+        agent.add_listener(pause, WANTED, name=name)
+    agent.start()
+    agent.handler.publish_many(("t", str(n), None) for n in range(9))
+    for least, counted in ((1, 5), (7, 7)):
+        monkeypatch.setattr("py_agent.store.measures.IN_ALL", 10)
+        monkeypatch.setattr("py_agent.store.measures.LEAST", least)
+        found = measure(tmp_path / "store.sqlite", 0).listeners
+        owed = {sum(each.deliveries.values()) for each in found.values()}
+        assert owed == {counted}
+
+
 def test_what_fails_otherwise_is_a_500(
     agent: Scraped, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -189,9 +244,33 @@ def test_a_client_that_does_not_ask_keeps_nobody_waiting(agent: Scraped) -> None
     agent.add_job(print, every=60)
     agent.start()
     assert agent._metrics is not None
-    with socket.create_connection(("127.0.0.1", agent._metrics.port)):
+    with socket.create_connection(("127.0.0.1", agent._metrics.port), 5) as silent:
         assert agent.ask()[0] == 200
         agent.stop()
+        assert silent.recv(1) == b""  # nor does it keep a thread
+
+
+@pytest.mark.parametrize("asked", [b"GET /met", b"GET /metrics HTTP/1.0\r\n\r\n"])
+def test_nobody_waits_for_ever(asked: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a client that does not ask in full, or a store that hangs, Then the
+    connection ends after its time.
+    """
+    monkeypatch.setattr("py_agent.metrics_server.SECONDS", 0.1)
+    goes_on = threading.Event()
+
+    def hang() -> tuple[bytes, str]:
+        goes_on.wait(60)
+        return b"", "text/plain"
+
+    server = MetricsServer("127.0.0.1", 0)
+    server.start(hang)
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+            client.sendall(asked)
+            assert client.recv(1) == b""
+    finally:
+        goes_on.set()
+        server.stop()
 
 
 def test_the_address_is_given_back(agent: Scraped) -> None:
@@ -265,7 +344,7 @@ def test_no_table_is_read_to_its_end(agent: Scraped, tmp_path: Path) -> None:
     agent.stop()
     store = StoreFile(tmp_path / "store.sqlite")
     for statement, index in (
-        (measures._OWED, "owed_deliveries"), (measures._DEAD, "dead_letters"),
+        (measures._DUE_THEN, "owed_deliveries"), (measures._DEAD, "dead_letters"),
         (measures._CREATED, "INTEGER PRIMARY KEY"),
     ):  # fmt: skip
         sql, names, fixed = statement.compiled

@@ -200,6 +200,13 @@ FRESH = (NOW - timedelta(minutes=2)).isoformat()
         (None, [], [], [], ["none runs on this store"]),
         (7, [job(outcome="failed", error="E: x")], [], [], ["its last run failed: E: x"]),
         (7, [job(paused=True, pause_reason="crashed")], [], [], ["it is paused: crashed"]),
+        (
+            7,
+            [job(name="a job", paused=True, pause_reason="crashed")],
+            [],
+            [],
+            ["it is paused: crashed; agent resume 'a job' lets it go on"],
+        ),
         (7, [job()], [], ["j"], ["not succeeded"]),
         (
             7,
@@ -210,6 +217,7 @@ FRESH = (NOW - timedelta(minutes=2)).isoformat()
         ),
         (7, [], [listener(dead=3)], [], ["3 dead letters"]),
         (7, [], [listener(parked=3)], [], ["forget-listener l"]),
+        (7, [], [listener(name="a b", parked=3)], [], ["forget-listener 'a b' gives"]),
         (7, [], [listener(failing=2, owed=5, oldest_owed=FRESH)], [], ["2 of its"]),
         (7, [], [listener(owed=1, oldest_owed=OLD)], [], ["behind; 1 owed"]),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 from pathlib import Path
@@ -83,6 +84,37 @@ def test_a_damaged_file_names_no_holder(path: Path, text: str) -> None:
     Path(f"{path}.lock").write_text(text)
 
     assert holder(path) is None
+
+
+def test_another_process_of_the_same_number_is_no_holder(path: Path) -> None:
+    """After a power cut, the number in the file may be that of any process."""
+    Path(f"{path}.lock").write_text(f"{os.getpid()}\n")
+
+    assert holder(path) is None
+
+
+def test_a_holder_that_could_not_write_its_number_is_one(path: Path) -> None:
+    """Where the disk was full, the lock alone tells that there is somebody."""
+    lock = AgentLock(path)
+    lock.acquire()
+    lock.path.write_text("")
+
+    assert holder(path) == 0
+    lock.release()
+
+
+def test_who_only_asks_keeps_nobody_from_starting(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is taken when who asks just then has let go of it."""
+    asking = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr(
+        "py_agent.store.lock.time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN)
+    )
+
+    assert _try_lock(path) is None
+    os.close(asking)
 
 
 def test_a_process_that_ended_is_no_holder(path: Path) -> None:

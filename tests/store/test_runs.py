@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from py_agent.failures import Failure
 from py_agent.store.event_store import EventStore
+from py_agent.store.listing import reading
 from py_agent.store.runs import DROPPED_AT_ONCE, KEPT, JobRow, RunResult
 from py_agent.store.tables import Outcome
 
@@ -125,3 +126,20 @@ def test_runs_around_a_moment_are_the_last_and_those_ahead(store: EventStore) ->
     assert store.runs.started_around("poll", NOW) == [NOW - 10, NOW + 30, NOW + 50]
     assert store.runs.started_around("poll", NOW - 10) == [NOW - 10, NOW + 30, NOW + 50]
     assert store.runs.started_around("unknown", NOW) == []
+
+
+def test_the_last_run_of_a_job_is_no_skip(store: EventStore) -> None:
+    """A run that failed, or goes on, is not hidden by one that did not begin after it."""
+    ends = {"bad": Outcome.FAILED, "long": None, "only late": None}
+    for job, outcome in ends.items():
+        if job != "only late":
+            run = store.runs.open(job, NOW)
+            if outcome is not None:
+                store.runs.close(run, RunResult(outcome, NOW))
+        store.runs.skip(job, NOW, None)
+    store.writer.flush()
+
+    with reading(store.path) as listing:
+        found = {row["name"]: row["outcome"] for row in listing.jobs()}
+
+    assert found == {"bad": "failed", "long": "running", "only late": "skipped"}

@@ -106,6 +106,13 @@ def test_a_wrong_message_is_told_all_the_same(made: logging.LogRecord, told: str
     assert JournalLines().format(made) == f"<4>{told}"
 
 
+def test_a_job_that_cannot_be_shown_loses_no_line() -> None:
+    """Any library may put anything there."""
+    found = as_json(record("hello", job=Unspeakable(), run=7))
+    assert (found["message"], found["run"]) == ("hello", 7)
+    assert found["job"] == "(a Unspeakable that cannot be shown)"
+
+
 @pytest.mark.parametrize(
     ("level", "priority"),
     [("CRITICAL", 2), ("ERROR", 3), ("WARNING", 4), ("INFO", 6), ("DEBUG", 7)],
