@@ -130,8 +130,9 @@ def test_what_a_flood_withholds_has_states_of_its_own(agent: Scraped) -> None:
         during.append(agent.scrape())
 
     agent.add_listener(print, WANTED, name="mine")
-    agent.add_job(flood, every=3600, name="flood", hold_above=20)
-    agent.advance(1)
+    agent.add_job(flood, every=3600, name="flood", hold_above=20, at_start=False)
+    agent.start()  # all of it, or the run would find no metrics yet
+    agent.advance(3_600)
     agent.drain()
     for found, states in ((during[0], (30, 0)), (agent.scrape(), (0, 30))):
         waiting, held = (found[of("deliveries", "mine", x)] for x in ("waiting", "held"))
