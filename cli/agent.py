@@ -21,6 +21,7 @@ _COMMANDS = {
     "release": "change",
     "replay": "change",
     "resume": "change",
+    "forget-job": "change",
     "forget-listener": "change",
     "doctor": "doctor",
     "backup": "backup",

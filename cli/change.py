@@ -13,6 +13,7 @@ from py_agent.cli.options import Common, common, json_value
 from py_agent.errors import AgentError, UsageError
 
 if TYPE_CHECKING:
+    from py_agent.registry import Registry
     from py_agent.store.event_store import EventStore
 
 
@@ -173,13 +174,29 @@ def resume(name: str, common: Common) -> None:
     click.echo(f"The {kind} {name} goes on")
 
 
-def _configured(common: Common) -> set[str]:
-    """Return the listeners of agent.toml, as far as it can be read."""
+def _configured(common: Common) -> Registry:
+    """Return the jobs and listeners of agent.toml, as far as it can be read."""
+    from py_agent.registry import Registry
+
     try:
         common.prepare("error")
-        return {each.name for each in common.agent(None, needed=False).registry.listeners}
+        return common.agent(None, needed=False).registry
     except AgentError:
-        return set()
+        return Registry()
+
+
+@click.command("forget-job")
+@click.argument("name")
+@common
+def forget_job(name: str, common: Common) -> None:
+    """Remove a job that is not in the code any more, with its runs; its events stay."""
+    from py_agent.store import by_hand
+
+    if name in {each.name for each in _configured(common).jobs}:
+        raise UsageError(f"{name} is still in agent.toml; take it out there first")
+    with _writing(common) as store:
+        count = by_hand.forget_job(store, name)
+    click.echo(f"{name} is forgotten, with {count} run{'' if count == 1 else 's'}")
 
 
 @click.command("forget-listener")
@@ -187,10 +204,9 @@ def _configured(common: Common) -> set[str]:
 @common
 def forget_listener(name: str, common: Common) -> None:
     """Remove a listener that is not in the code any more, with its deliveries."""
-    from py_agent.errors import UsageError
     from py_agent.store import by_hand
 
-    if name in _configured(common):
+    if name in {each.name for each in _configured(common).listeners}:
         raise UsageError(f"{name} is still in agent.toml; take it out there first")
     with _writing(common) as store:
         count = by_hand.forget_listener(store, name)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 BEHIND = "it is behind"
+REST = timedelta(days=1)  # a job that rests for longer may not be in the code any more
 LONG = timedelta(hours=1)  # a delivery that is owed for longer is not just busy
 
 
@@ -104,17 +105,28 @@ def findings(
             )
             yield _problem(about, f"it is paused: {reason}")
         elif job["outcome"] in ("failed", "crashed"):
-            yield _problem(about, f"its last run {job['outcome']}: {job['error']}")
+            why = f"its last run {job['outcome']}: {job['error']}{_gone(job, now)}"
+            yield _problem(about, why)
         if job["name"] == HEARTBEAT_JOB and (trouble := _trouble(job)):
             yield _problem(about, f"no heartbeat arrives: {trouble}")
         if job["name"] in silent:
-            yield _problem(about, "it has not succeeded for longer than expected")
+            why = f"it has not succeeded for longer than expected{_gone(job, now)}"
+            yield _problem(about, why)
     running = {job["name"] for job in jobs if job["outcome"] == "running"}
     for each in withheld:
         if each["held"] or pid is None or each["job"] not in running:
             yield _problem(f"job {each['job']}", _waits(each))
     for listener in listeners:
         yield from _of_listener(listener, now, say)
+
+
+def _gone(job: Row, now: datetime) -> str:
+    """Say what ends the trouble of a job that may have left the code, or ""."""
+    last = job["last_run"]
+    if last is None or now - datetime.fromisoformat(last) < REST:
+        return ""
+    name = quote(job["name"])
+    return f"; it ran last on {last:.10}: agent forget-job {name}, if it is gone for good"
 
 
 def _waits(row: Row) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import bindparam, func, literal_column, select, text, update
+from sqlalchemy import bindparam, delete, func, literal_column, select, text, update
 
 from ..errors import NotFoundError, UsageError
 from ..filters import Filter
@@ -71,6 +71,8 @@ _OWE = Statement(
 )  # fmt: skip
 _JOB = Statement(select(jobs.c.paused).where(jobs.c.name == bindparam("key")))
 _RAN = Statement(select(runs.c.id).where(runs.c.job == bindparam("key")).limit(1))
+_FORGET_RUNS = Statement(delete(runs).where(runs.c.job == bindparam("key")))
+_FORGET_JOB = Statement(delete(jobs).where(jobs.c.name == bindparam("key")))
 
 
 def parse_id(text: str) -> DeliveryId:
@@ -257,6 +259,36 @@ def forget_listener(opened: EventStore, listener: str) -> int:
         TOUCH.run(cursor)
         _TOUCH.run(cursor)
         return int(unfinished)
+
+    return opened.writer.run(work)
+
+
+def forget_job(opened: EventStore, job: str) -> int:
+    """Remove a job's runs and what it remembers; return how many runs that were.
+
+    The events that it has published stay.
+
+    Raises:
+        NotFoundError: there is no such job.
+        UsageError: an agent runs, which may have it in its code, or events of it are held.
+    """
+    if (pid := holder(opened.path)) is not None:
+        raise UsageError(
+            f"an agent runs on the store (pid {pid or 'unknown'}), which may have {job} in "
+            f"its code; stop it first"
+        )
+
+    def work(cursor: sqlite3.Cursor) -> int:
+        # A run that is gone could have its number taken by a run of another job.
+        if _runs_of(cursor, job, HELD) or _runs_of(cursor, job, OF_RUN):
+            raise UsageError(
+                f"events of {job} are held; agent release or agent discard --held first"
+            )
+        ran = _FORGET_RUNS.run(cursor, key=job).rowcount
+        known = _FORGET_JOB.run(cursor, key=job).rowcount
+        if not (ran or known):
+            raise NotFoundError(f"the store knows no job named {job}")
+        return ran
 
     return opened.writer.run(work)
 

@@ -106,6 +106,51 @@ def test_a_listener_that_left_the_code_is_parked_and_forgotten(app: Path, run: R
     assert "app.shy" not in dict(states(run))
 
 
+def test_a_job_that_left_the_code_is_forgotten(folder: Path, run: Run) -> None:
+    """Given a job that failed and has another name now, When forgotten, Then doctor and
+    the list do not tell of it any more, and its events are known.
+    """
+    text = (
+        "from py_agent import Agent\n"
+        "agent = Agent('agent.sqlite')\n"
+        "def old(handler):\n"
+        "    handler.publish('t', '1')\n"
+        "    raise ValueError('broken')\n"
+        "agent.add_job(old, every='1 hour')\n"
+    )
+    (folder / "jobs_of_mine.py").write_text(text, encoding="utf-8")
+    assert run("agent", "go", "--once", "jobs_of_mine.py").returncode == 1
+    assert "broken" in run("agent", "doctor").stdout
+
+    done = run("agent", "forget-job", "jobs_of_mine.old")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "jobs_of_mine.old is forgotten, with 1 run\n",
+    )
+    assert "jobs_of_mine" not in run("agent", "doctor").stdout
+    assert json.loads(run("agent", "jobs", "--json").stdout) == []
+    assert len(json.loads(run("agent", "events", "--json").stdout)) == 1
+    again = run("agent", "forget-job", "jobs_of_mine.old")
+    assert (again.returncode, "knows no job" in again.stderr) == (2, True)
+
+
+def test_a_job_that_may_run_is_not_forgotten(folder: Path, run: Run, start: Start) -> None:
+    """Given a job in agent.toml or an agent that runs, When it is to be forgotten, Then
+    that is refused.
+    """
+    job = '[[jobs]]\nrun = "jobs.watch_folder"\nname = "inbox"\nevery = "1 hour"\n'
+    (folder / "agent.toml").write_text(job + 'with = { path = "." }\n', encoding="utf-8")
+    agent = start("agent", "go")
+    agent.wait_for("New event")
+    told = run("agent", "forget-job", "inbox")
+    assert (told.returncode, "is still in agent.toml" in told.stderr) == (2, True)
+    (folder / "agent.toml").unlink()
+    told = run("agent", "forget-job", "inbox")
+    assert (told.returncode, "stop it first" in told.stderr) == (2, True)
+    assert agent.stop() == 0
+    assert run("agent", "forget-job", "inbox").returncode == 0
+
+
 def test_running_deliveries_are_shown_as_running(
     folder: Path, start: Start, run: Run
 ) -> None:

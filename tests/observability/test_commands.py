@@ -185,10 +185,11 @@ def job(**more: object) -> dict[str, object]:
     """Return a row of a job that is well."""
     return {
         "name": "j", "paused": False, "pause_reason": None, "outcome": "completed",
-        "error": None, **more,
+        "error": None, "last_run": FRESH, **more,
     }  # fmt: skip
 
 
+LONG_AGO = (NOW - timedelta(days=3)).isoformat()
 OLD = (NOW - timedelta(hours=2)).isoformat()
 FRESH = (NOW - timedelta(minutes=2)).isoformat()
 
@@ -207,7 +208,14 @@ FRESH = (NOW - timedelta(minutes=2)).isoformat()
             [],
             ["it is paused: crashed; agent resume 'a job' lets it go on"],
         ),
-        (7, [job()], [], ["j"], ["not succeeded"]),
+        (7, [job()], [], ["j"], ["not succeeded for longer than expected"]),
+        (
+            7,
+            [job(name="a job", outcome="failed", error="E: x", last_run=LONG_AGO)],
+            [],
+            [],
+            [f"E: x; it ran last on {LONG_AGO:.10}: agent forget-job 'a job', if it is"],
+        ),
         (
             7,
             [job(name="observability.heartbeat", state='{"trouble": "gone"}')],

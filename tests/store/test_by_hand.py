@@ -25,6 +25,7 @@ from .support import (
     error_rows,
     listener,
     of_type,
+    run_rows,
     start,
     states,
     subscription_id,
@@ -342,3 +343,25 @@ def test_a_listener_of_the_running_agent_is_not_forgotten(owing: EventStore) -> 
         lock.release()
 
     assert delivery_rows(owing) == before
+
+
+def test_a_job_whose_events_are_held_is_not_forgotten(store: EventStore) -> None:
+    """Given a flood that is held, When its job is to go, Then that comes first."""
+    start(store, MINE)
+    run = store.runs.open("poll", NOW)
+    store.publish("order", "1", hold=run)
+    store.writer.flush()
+    with pytest.raises(UsageError, match="are held"):
+        by_hand.forget_job(store, "poll")
+
+
+def test_a_forgotten_job_takes_nothing_of_others(store: EventStore) -> None:
+    """Given two jobs, When one is forgotten, Then the other has its runs and its row."""
+    for job in ("poll", "other"):
+        store.runs.open(job, NOW)
+        store.runs.set_crashes(job, 1)
+    store.writer.flush()
+    assert by_hand.forget_job(store, "poll") == 1
+    assert [row["job"] for row in run_rows(store)] == ["other"]
+    assert store.runs.job("poll") == JobRow()
+    assert store.runs.job("other") == JobRow(crashes=1)

@@ -536,6 +536,7 @@ def test_a_file_that_is_not_toml_is_one_mistake(write: Write) -> None:
     assert len(told) == 1
     assert "this is not TOML" in told[0]
 
+
 def test_a_path_is_relative_to_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
