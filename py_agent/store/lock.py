@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ..errors import StorageFault, StoreLockedError, StoreRefusedError
 
-TRIES = 3
-ASKING = 0.01  # seconds, more than `holder` has the lock
+PATIENCE = 10.0  # seconds to wait for those who only ask
+ASKING = 0.01  # seconds, more than one of them takes
 
 _held: weakref.WeakSet[AgentLock] = weakref.WeakSet()
 
@@ -136,16 +136,31 @@ def holder(store: Path) -> int | None:
 
 
 def _take(descriptor: int) -> None:
-    """Lock a file, if nobody has it for longer than it takes to ask.
+    """Lock a file; wait for those who only ask whether it is locked, as `holder` does.
+
+    They have it for a moment, unless the machine is so busy that they stand still.
 
     Raises:
-        OSError: somebody has it, or it cannot be locked.
+        OSError: an agent has it, or it cannot be locked.
     """
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(BlockingIOError):
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up or not _is_only_asked(descriptor):
+                raise
         time.sleep(ASKING)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_only_asked(descriptor: int) -> bool:
+    """Return whether no agent has a lock: an agent's keeps others from sharing it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -106,15 +106,33 @@ def test_a_holder_that_could_not_write_its_number_is_one(path: Path) -> None:
 def test_who_only_asks_keeps_nobody_from_starting(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lock is taken when who asks just then has let go of it."""
+    """Given somebody who asks, and stands still for long, Then the lock is taken when
+    they have let go of it.
+    """
     asking = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT)
     fcntl.flock(asking, fcntl.LOCK_SH)
-    monkeypatch.setattr(
-        "py_agent.store.lock.time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN)
-    )
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 100:
+            fcntl.flock(asking, fcntl.LOCK_UN)
+
+    monkeypatch.setattr("py_agent.store.lock.time.sleep", wait)
 
     assert _try_lock(path) is None
+    assert len(waits) == 100
     os.close(asking)
+
+
+def test_an_agent_is_never_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an agent that has the lock, When another one starts, Then it is told so."""
+    held = AgentLock(path)
+    held.acquire()
+    monkeypatch.setattr("py_agent.store.lock.time.sleep", pytest.fail)
+    with pytest.raises(StoreLockedError):
+        AgentLock(path).acquire()
+    held.release()
 
 
 def test_a_process_that_ended_is_no_holder(path: Path) -> None:
