@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .conftest import CANARY, SECRET, Played, Site, program
+import pytest
+
+from .conftest import CANARY, ROOT, SECRET, Played, Site, program
 
 
 @contextmanager
@@ -158,3 +161,23 @@ def test_a_new_schema_is_tried_on_a_copy(site: Site, deployed: Played) -> None:
     site.machine.run("echo nonsense > /tmp/damaged/agent.sqlite")
     assert tried("/tmp/damaged/agent.sqlite") != 0
     assert site.machine.run("ls /var/lib/py_agent").stdout == before
+
+
+def test_an_app_in_a_file_is_that_of_the_release(playbook: str, tmp_path: Path) -> None:
+    """Given an app by its file, When the unit is made, Then it names the release's file."""
+    yaml = pytest.importorskip("yaml")
+    _, play = yaml.safe_load((ROOT / "deploy.yaml").read_text(encoding="utf-8"))
+    shown = {
+        "hosts": "localhost", "connection": "local", "gather_facts": False,
+        "vars": play["vars"] | {"agent_app": "shop.py"},
+        "tasks": [{"ansible.builtin.debug": {"msg": "{{ unit }}"}}],
+    }  # fmt: skip
+    (tmp_path / "play.yaml").write_text(yaml.safe_dump([shown]), encoding="utf-8")
+    (tmp_path / "inventory").write_text("localhost\n", encoding="utf-8")
+
+    done = subprocess.run(
+        [playbook, "play.yaml", "-i", "inventory"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "agent go /opt/py_agent/current/shop.py " in done.stdout

@@ -13,7 +13,7 @@ AS_IT_WAS = "box is as it was: nothing has been started or stopped there."
 
 
 def test_all_that_is_wrong_here_is_told_at_once(site: Site, deployed: Played) -> None:
-    """Given many mistakes, When deployed, Then each is a line, and nothing happens there."""
+    """Given many mistakes, When deployed, Then each is a line, and nothing happens."""
     before = site.shown("MainPID")
     wrong = {
         "agent_memory": "1G",

@@ -67,6 +67,12 @@ def stamp(site: Site) -> str:
     return site.machine.run(python).stdout.strip()
 
 
+def looked_at(site: Site) -> tuple[str, ...]:
+    """Return the schema, the running process, and what is beside the store."""
+    files = site.machine.run("ls /var/lib/py_agent").stdout
+    return stamp(site), site.shown("MainPID"), files
+
+
 def test_a_new_schema_is_tried_on_a_copy_and_then_stays(
     site: Site, deployed: Played, raising: Path
 ) -> None:
@@ -75,11 +81,7 @@ def test_a_new_schema_is_tried_on_a_copy_and_then_stays(
     As long as the copy fails, the store is as it was and the old release runs on. Then
     it is upgraded, and the old release is refused, while the new one runs on.
     """
-    before = (
-        stamp(site),
-        site.shown("MainPID"),
-        site.machine.run("ls /var/lib/py_agent").stdout,
-    )
+    before = looked_at(site)
     site.machine.run("touch /var/lib/py_agent/refuse")
 
     refused = site.play("-e", f"agent_wheel={raising}")
@@ -88,11 +90,7 @@ def test_a_new_schema_is_tried_on_a_copy_and_then_stays(
     assert "it was told to refuse" in refused.output, refused.output
     assert "box is as it was: nothing has been started or stopped" in refused.output
     site.machine.run("rm /var/lib/py_agent/refuse")
-    after = (
-        stamp(site),
-        site.shown("MainPID"),
-        site.machine.run("ls /var/lib/py_agent").stdout,
-    )
+    after = looked_at(site)
     assert after == before
 
     upgraded = site.play("-e", f"agent_wheel={raising}")

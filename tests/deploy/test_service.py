@@ -37,10 +37,8 @@ def test_one_that_hangs_is_started_again(quick: Site) -> None:
     quick.machine.run(f"kill -STOP {before}")
     machine.until(lambda: restarted(quick, 1))
 
-    assert (
-        "watchdog"
-        in quick.machine.run("journalctl -u py_agent -o cat -n 20").stdout.lower()
-    )
+    said = quick.machine.run("journalctl -u py_agent -o cat -n 20").stdout
+    assert "watchdog" in said.lower()
     assert quick.shown("MainPID") != before
     assert "All is well" in quick.agent("doctor")
 
@@ -89,6 +87,5 @@ def test_a_refused_store_is_not_tried_again(quick: Site) -> None:
 
 def ended(site: Site) -> tuple[str, ...]:
     """Return how it ended, and how often it was started again."""
-    return tuple(
-        site.shown(each) for each in ("ActiveState", "ExecMainStatus", "NRestarts")
-    )
+    names = ("ActiveState", "ExecMainStatus", "NRestarts")
+    return tuple(site.shown(each) for each in names)

@@ -140,7 +140,8 @@ def test_a_raspberry_pi_gets_what_fits_it(
     )
     folder.mkdir()
     (folder / "pyproject.toml").write_text(
-        "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n"
+        "[build-system]\nrequires = ['setuptools']\n"
+        "build-backend = 'setuptools.build_meta'\n"
         "[project]\nname = 'needs'\nversion = '1'\ndependencies = ['pydantic-core',\n"
         """  'wheel; platform_machine == "aarch64" and python_version == "3.12"',\n"""
         """  'nosuch-package-of-ours; platform_machine == "x86_64"']\n""",
