@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -103,6 +104,23 @@ def test_compose_gives_no_more_than_is_needed() -> None:
     assert volumes == ["store:/data"] and "store" in compose["volumes"]
     assert rest(stages()[1], "VOLUME") == "/data"
     assert agent["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("words", ["docker-compose config", "hadolint"])
+def test_other_readers_find_no_fault(words: str) -> None:
+    """Given a real reader of these files, When there is one, Then it is content."""
+    program, *more = words.split()
+    found = shutil.which(program) or shutil.which(Path(sys.executable).with_name(program))
+    if not found:
+        pytest.skip(f"there is no {program}")
+    if not more:
+        more = ["--failure-threshold", "error", "Dockerfile"]
+
+    done = subprocess.run(
+        [found, *more], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 class Container:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Played, Site
+from .conftest import ROOT, Played, Site, program
 
 LOOPBACK = ["unshare", "--map-root-user", "--net"]  # no interface but a loopback
 INSTALL = [
@@ -81,8 +81,6 @@ def test_the_same_sources_make_the_same_wheel(
     site: Site, rehearsed: Played, tmp_path: Path
 ) -> None:
     """Given two checkouts with other times and modes, When built, Then no byte differs."""
-    yaml = pytest.importorskip("yaml")
-    (play,) = yaml.safe_load((ROOT / "deploy.yaml").read_text(encoding="utf-8"))
     wheels = []
     for name, mode in {"one": 0o644, "two": 0o600}.items():
         copy = tmp_path / name
@@ -92,7 +90,7 @@ def test_the_same_sources_make_the_same_wheel(
             each.chmod(mode)
             os.utime(each, (1_600_000_000 + mode, 1_600_000_000 + mode))
         subprocess.run(
-            [site.folder / "dist/tools/bin/python", "-c", play["vars"]["make_wheel"],
+            [site.folder / "dist/tools/bin/python", "-c", program("make_wheel"),
              copy, tmp_path / f"{name}.out"],
             check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
         )  # fmt: skip
@@ -127,3 +125,42 @@ def test_the_parts_are_listed(bundle: Path, installed: Path, tmp_path: Path) -> 
     }
     assert bom["bomFormat"] == "CycloneDX"
     assert ROOT.exists()
+
+
+def test_a_raspberry_pi_gets_what_fits_it(
+    site: Site, rehearsed: Played, tmp_path: Path
+) -> None:
+    """Given a machine unlike this one, When its packages are taken, Then they fit it.
+
+    That goes for packages that only some machines need, too.
+    """
+    folder, pi = (
+        tmp_path / "needs",
+        {"python_version": "3.12", "platform_machine": "aarch64"},
+    )
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        "[build-system]\nrequires = ['setuptools']\n"
+        "build-backend = 'setuptools.build_meta'\n"
+        "[project]\nname = 'needs'\nversion = '1'\ndependencies = ['pydantic-core',\n"
+        """  'wheel; platform_machine == "aarch64" and python_version == "3.12"',\n"""
+        """  'nosuch-package-of-ours; platform_machine == "x86_64"']\n""",
+        encoding="utf-8",
+    )
+    tools = site.folder / "dist/tools/bin/python"
+    pip = [tools, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", tmp_path, folder], check=True)
+
+    subprocess.run(
+        [tools, "-c", program("pip_for"), json.dumps(pi), "download", "--quiet",
+         "--only-binary=:all:", "--dest", tmp_path / "there", "--python-version", "3.12",
+         "--implementation", "cp", "--platform=manylinux_2_36_aarch64",
+         "--platform=manylinux_2_28_aarch64", "--platform=manylinux2014_aarch64",
+         *tmp_path.glob("needs-*.whl")],
+        check=True,
+    )  # fmt: skip
+
+    names = {each.name.split("-")[0]: each.name for each in (tmp_path / "there").iterdir()}
+    assert names.keys() >= {"needs", "pydantic_core", "wheel"}
+    assert names["pydantic_core"].endswith("aarch64.whl")
+    assert "-cp312-" in names["pydantic_core"]
