@@ -251,10 +251,10 @@ def test_agent_toml_runs(folder: Path, run: Run, start: Start) -> None:
     forever, once = [shlex.split(line) for line in commands("agent go --once")]
     agent = start(*forever)
     agent.wait_for("file.created")
-    assert agent.stop() == 0
-    assert len((folder / "seen.csv").read_text().splitlines()) == 2
-    assert run(*once).returncode == 0
-    assert len((folder / "seen.csv").read_text().splitlines()) == 2
+    assert agent.stop() == 0  # which may hand back what it has not begun to deliver
+    for _ in range(2):
+        assert run(*once).returncode == 0
+        assert len((folder / "seen.csv").read_text().splitlines()) == 2
 
 
 def test_the_commands_that_see_and_mend(folder: Path, run: Run) -> None:
