@@ -83,13 +83,17 @@ class Caller:
         if version != owed.version and not self._store.deliveries.still_owed(owed):
             return None
         try:
-            return owed.event or self._store.event(owed.event_id)
+            event = owed.event or self._store.event(owed.event_id)
         except NotFoundError:
-            gone = Attempt(
-                State.DISCARDED, owed.attempts, self.now(), reason="its event is gone"
-            )
-            self._store.deliveries.record(owed, gone)
-            return None
+            why = "its event is gone"
+        else:
+            if not event.pruned:
+                return event
+            # Between the look of a replay and its commit.
+            why = "the data of its event was dropped for its age"
+        gone = Attempt(State.DISCARDED, owed.attempts, self.now(), reason=why)
+        self._store.deliveries.record(owed, gone)
+        return None
 
     def forget_old_calls(self, listener: Listener, subscription: int) -> None:
         """Drop what a throttled listener need not know any more of its calls."""

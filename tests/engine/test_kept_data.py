@@ -12,6 +12,8 @@ from py_agent import Event
 from py_agent.retention import NAME
 from py_agent.testing import AgentUnderTest
 
+from .support import PATIENCE, WANTED, Calls, MakeAgent, StoreFile
+
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[AgentUnderTest]:
@@ -80,3 +82,21 @@ def test_a_clock_that_is_ahead_for_a_while_drops_nothing(agent: AgentUnderTest) 
     agent.clock.set_wall_clock(right + timedelta(hours=25))
     agent.advance(days=3)
     assert len(whole(agent)) == 1
+
+
+def test_nobody_is_called_without_the_data(make_agent: MakeAgent, store: StoreFile) -> None:
+    """Given an event that lost its data while it was owed anew, Then nobody is called, and
+    the delivery says why.
+    """
+    agent, calls = make_agent(), Calls()
+    agent.add_listener(calls, WANTED, name="l")
+    agent.handler.publish("t", "1", {"n": 1})
+    agent.stop()
+    store.change("UPDATE events SET data = NULL")
+
+    agent.start()
+    assert agent.drain(PATIENCE)
+
+    assert calls.seen == []
+    found = store.delivery("l")
+    assert (found["state"], "was dropped" in found["reason"]) == ("discarded", True)
