@@ -155,10 +155,6 @@ class Engine:
             pulse,
         )  # fmt: skip
         self._wakeup = WakeListener(path, self.dispatcher.wake)
-        if own.unchecked:
-            threading.Thread(
-                target=self._check, name="py_agent-integrity", daemon=True
-            ).start()
 
     @property
     def failures(self) -> int:
@@ -179,6 +175,10 @@ class Engine:
 
     def start(self, scheduling: bool) -> None:
         """Begin to deliver, and, if asked to, to run jobs."""
+        if self._own.unchecked:
+            threading.Thread(
+                target=self._check, name="py_agent-integrity", daemon=True
+            ).start()
         self.dispatcher.add(self._registry.listeners)
         for name, reason in self.held_up():
             log.warning("%s is paused (agent resume %s lets it go on): %s",
